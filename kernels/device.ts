@@ -1,0 +1,70 @@
+/**
+ * What a machine must be able to do to hold a stage: keep tensors, compile a
+ * graph once, run it many times. It does not know models, peers or time.
+ *
+ * Small on purpose, so that another device (WebGPU, say) is one folder more.
+ */
+
+import type { Graph } from "./graph.ts";
+
+/** Element type of a tensor. Token ids and positions are `i32`, all else `f32`. */
+export type DataType = "f32" | "i32";
+
+/** Plain row-major tensor in host memory. */
+export interface HostTensor {
+  readonly dataType: DataType;
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array;
+}
+
+/**
+ * A tensor that lives on a device. Opaque: only the device that made it can
+ * read it. It belongs to whoever asked for it, who frees it (see `Scope`).
+ */
+export interface DeviceTensor {
+  readonly dataType: DataType;
+  readonly shape: readonly number[];
+}
+
+/** Tensors by the name that the graph gives them. */
+export type NamedTensors = Readonly<Record<string, DeviceTensor>>;
+
+/** A compiled graph. Safe to run many times, with any batch and sequence size. */
+export interface Program {
+  /**
+   * Runs the graph once. Every graph input must be given. Outputs that the
+   * graph declares as *updates* of an input are written into that input's
+   * tensor in place and do not appear in the result; all other outputs are
+   * fresh tensors, which the caller frees.
+   *
+   * Runs of one device are serialised in the order of the calls.
+   *
+   * @throws {TypeError} if an input is missing, or its type or shape does not fit.
+   */
+  run(inputs: NamedTensors): Promise<Record<string, DeviceTensor>>;
+  /** Frees what compiling took. */
+  dispose(): Promise<void>;
+}
+
+/** Somewhere to compute. */
+export interface Device {
+  /** `reference`, `onnx`, … */
+  readonly name: string;
+  /** Copies a host tensor onto the device. */
+  upload(tensor: HostTensor): DeviceTensor;
+  /**
+   * Copies a tensor's contents back. The result is the caller's own: a later
+   * run never changes it.
+   */
+  download(tensor: DeviceTensor): Promise<HostTensor>;
+  /** Overwrites a tensor's contents in place. Shape and type must be equal. */
+  write(tensor: DeviceTensor, data: Float32Array | Int32Array): void;
+  /** Gives a tensor's memory back. Using it afterwards is a bug and throws. */
+  free(tensor: DeviceTensor): void;
+  /** Compiles a graph, once; the program serves all later runs. */
+  compile(graph: Graph): Promise<Program>;
+  /** Bytes that live tensors of this device hold now. */
+  bytesInUse(): number;
+  /** Frees everything. */
+  close(): Promise<void>;
+}
