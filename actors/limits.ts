@@ -26,3 +26,93 @@ export const SEND_QUEUE_FRAMES_MAX = 4096;
 
 /** Peers that one wire holds streams with. */
 export const WIRE_PEERS_MAX = 512;
+
+/** Stages of a model: more than the layers of any model that exists. */
+export const STAGES_MAX = 1024;
+
+/** Micro-batches of one step; a host reports its whole set in one header. */
+export const MICRO_BATCHES_MAX = 4096;
+
+/** Replicas of one stage that take part in one all-reduce. */
+export const REPLICAS_MAX = 256;
+
+/** Text of a reason in a message; enough for one sentence. */
+export const REASON_CHARACTERS_MAX = 512;
+
+/** Older states that a host offers from its disk. */
+export const SNAPSHOTS_OFFERED_MAX = 4;
+
+/** Pieces of one state: 1 MiB each, so 4 GiB; their hashes still fit one header. */
+export const STATE_PIECES_MAX = 3500;
+
+/** Micro-batches that a host keeps (queued, or waiting for their gradient). Above it it answers Refused. */
+export const HELD_WALKS_MAX = 16;
+
+/** Time that a refused sender is told to wait: about one micro-batch of a small stage. */
+export const REFUSED_RETRY_MS = 25;
+
+/** A host says hello so often. */
+export const HELLO_PERIOD_MS = 1000;
+
+/** Silence after which a host counts as lost: four hellos. A broken connection tells sooner. */
+export const SILENCE_MS_MAX = 4000;
+
+/** A scout looks for peers so often while it knows none, */
+export const LOOK_PERIOD_MS_MIN = 250;
+/** and so often once it knows some. */
+export const LOOK_PERIOD_MS_MAX = 3000;
+
+/** An announcement is repeated so often, */
+export const ANNOUNCE_PERIOD_MS = 10_000;
+/** and believed for so long. */
+export const ANNOUNCE_VALIDITY_MS = 30_000;
+
+/** A host that accepts and never answers costs this, or this many times the expected time if that is more. */
+export const HOP_TIMEOUT_MS_MIN = 5000;
+export const HOP_TIMEOUT_FACTOR = 20;
+
+/** A walk that neither finishes nor fails is replayed after this, or after so many usual walks if that is more. */
+export const WALK_TIMEOUT_MS_MIN = 15_000;
+export const WALK_TIMEOUT_FACTOR = 30;
+
+/** After a walk's end the coordinator waits this long for reports that travel on other connections. */
+export const REPORT_GRACE_MS = 250;
+
+/** Phases of the step that wait for answers of every host: whoever is silent for so long is lost. */
+export const PHASE_TIMEOUT_MS = 30_000;
+
+/** The coordinator starts when nobody new has said hello for so long, and every stage has its floor. */
+export const GATHER_MS = 750;
+
+/** The next step waits this long for a host whose state transfer came too late twice. */
+export const JOIN_HOLD_MS = 10_000;
+
+/** A donor keeps the copy of its state that it gives away for so long after the last request. */
+export const DONATION_LEASE_MS = 15_000;
+
+/** Pieces that a joining host has asked for and not got. */
+export const PIECES_IN_FLIGHT_MAX = 4;
+
+/** Floats in one message of the all-reduce: 4 MiB, so that control frames pass between. */
+export const AVERAGE_CHUNK_FLOATS = 1024 * 1024;
+
+/** Walks that a trainer has under way for each host of its first stage. */
+export const WALKS_PER_HOST = 2;
+
+/** One value in the DHT: a signed announcement with a handful of addresses. */
+export const DHT_VALUE_BYTES_MAX = 16 * 1024;
+
+/** DHT keys whose best value a node remembers, so that an older one cannot replace it. */
+export const DHT_RECORDS_MAX = 4096;
+
+/** Floats of an all-reduce that came before this replica was asked to take part: 256 MiB. */
+export const EARLY_FLOATS_MAX = 64 * 1024 * 1024;
+
+/** Peers that a coordinator knows. A stranger's hello above it is not answered. */
+export const MEMBERS_MAX = 16_384;
+
+/** Addresses that are kept of one peer: it may have several networks, not a flood of them. */
+export const PEER_ADDRESSES_MAX = 8;
+
+/** Peers whose addresses a wire remembers for its next dial. */
+export const WIRE_ADDRESSED_PEERS_MAX = 4096;
