@@ -1,0 +1,155 @@
+/**
+ * What the values of flags may be, and the flags that several commands share.
+ * It refuses whatever it can't read whole: no value is guessed, cut or clamped.
+ */
+
+import { multiaddr } from "@multiformats/multiaddr";
+import { type Command, InvalidArgumentError, Option } from "commander";
+
+/** Devices that a person can ask for. `auto` takes the fastest that works here. */
+export const DEVICES = ["auto", "onnx", "reference"] as const;
+/** See {@link DEVICES}. */
+export type DeviceChoice = (typeof DEVICES)[number];
+
+/** Peers that one command can be told of: more than any list that a person pastes. */
+const BOOTSTRAP_MAX = 64;
+
+/** Whole number of at least `least`. */
+export function wholeNumber(
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (Number.isSafeInteger(value) && value >= least && value <= most) {
+      return value;
+    }
+    throw new InvalidArgumentError(
+      most === Number.MAX_SAFE_INTEGER
+        ? `It must be a whole number of at least ${least}.`
+        : `It must be a whole number from ${least} to ${most}.`,
+    );
+  };
+}
+
+/** Finite decimal number of at least `least`. */
+export function decimalNumber(least: number): (text: string) => number {
+  return (text) => {
+    const value = /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
+    if (Number.isFinite(value) && value >= least) return value;
+    throw new InvalidArgumentError(`It must be a number of at least ${least}.`);
+  };
+}
+
+/** Text that is not empty. */
+export function text(value: string): string {
+  if (value !== "") return value;
+  throw new InvalidArgumentError("It must not be empty.");
+}
+
+/** An address to listen on: `/ip4/0.0.0.0/tcp/4001`. Port 0 takes any free one. */
+export function listenAddress(value: string): string {
+  const names = protocols(value);
+  if (!names.includes("tcp")) {
+    throw new InvalidArgumentError(
+      "It must name a TCP port, as /ip4/0.0.0.0/tcp/4001 does.",
+    );
+  }
+  if (names.includes("p2p")) {
+    throw new InvalidArgumentError(
+      "It must not name a peer (leave out /p2p/…): a peer listens under its own name.",
+    );
+  }
+  return value;
+}
+
+/** Addresses of peers, one a call, gathered: `/ip4/203.0.113.7/tcp/4001/p2p/12D3KooW…`. */
+export function peerAddresses(
+  value: string,
+  previous: readonly string[],
+): readonly string[] {
+  const names = protocols(value);
+  if (!names.includes("tcp") || names.at(-1) !== "p2p") {
+    throw new InvalidArgumentError(
+      "It must name a TCP port and end with the peer's name, as /ip4/203.0.113.7/tcp/4001/p2p/12D3KooW… does.",
+    );
+  }
+  const gathered = [...previous, value];
+  if (gathered.length > BOOTSTRAP_MAX) {
+    throw new InvalidArgumentError(`There can be ${BOOTSTRAP_MAX} at most.`);
+  }
+  return gathered;
+}
+
+function protocols(value: string): string[] {
+  try {
+    return multiaddr(value).getComponents().map((component) => component.name);
+  } catch {
+    throw new InvalidArgumentError(
+      "It must be a multiaddr, as /ip4/203.0.113.7/tcp/4001 is.",
+    );
+  }
+}
+
+/** What every command that joins a run takes. */
+export interface JoinOptions {
+  readonly run: string;
+  readonly bootstrap: readonly string[];
+  readonly listen: string;
+  readonly logLevel: LogLevel;
+}
+
+/** How much is told on standard error. */
+export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
+/** See {@link LOG_LEVELS}. */
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Adds `--run`, `--bootstrap`, `--listen` and `--log-level`; their values are {@link JoinOptions}. */
+export function joinOptions(
+  command: Command,
+  defaults: { readonly listen: string },
+): Command {
+  return required(
+    command,
+    new Option("--run <file>", "manifest of the run, a JSON file").argParser(
+      text,
+    ),
+  )
+    .addOption(
+      new Option(
+        "--bootstrap <multiaddr...>",
+        "a peer of the run that is up already; give several if you know them",
+      )
+        .argParser(peerAddresses).default([], "none"),
+    )
+    .option(
+      "--listen <multiaddr>",
+      "address to listen on; port 0 takes any free one",
+      listenAddress,
+      defaults.listen,
+    )
+    .addOption(logLevelOption());
+}
+
+/**
+ * Adds an option that must be given. Commander's own way complains of the one
+ * that is missing before the one that is misspelt, which is the one to mend.
+ */
+export function required(command: Command, option: Option): Command {
+  return command.addOption(option).hook("preAction", () => {
+    if (command.getOptionValue(option.attributeName()) !== undefined) return;
+    command.error(`error: required option '${option.flags}' not specified`);
+  });
+}
+
+/** `--log-level`. */
+export function logLevelOption(): Option {
+  return new Option("--log-level <level>", "how much is told on standard error")
+    .choices(LOG_LEVELS).default("info");
+}
+
+/** `--device`. */
+export function deviceOption(): Option {
+  return new Option("--device <device>", "what computes").choices(DEVICES)
+    .default("auto");
+}
