@@ -117,9 +117,7 @@ export class Cell<State, Message> implements Runnable {
     const living = this.#living;
     if (living === undefined) return;
     const owed = this.#owed.shift();
-    const envelope = owed === undefined
-      ? this.#mailbox.shift()
-      : { from: this.#host.peer, message: owed };
+    const envelope = owed === undefined ? this.#mailbox.shift() : { from: this.#host.peer, message: owed };
     if (envelope === undefined) return;
     try {
       living.state = this.#behaviour.handle(living.state, envelope, living.life.context);
