@@ -1,6 +1,13 @@
 /**
  * What a run is: one JSON file that every peer agrees on. Its hash names the run.
+ *
+ * It opens no files and knows no defaults that depend on the machine: the same
+ * text is the same run everywhere. Text from a stranger is safe to give to it.
  */
+
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { canonicalJson } from "./canonical_json.ts";
 
 /** A decoder of the Llama family: RMSNorm, RoPE, grouped-query attention, SwiGLU. */
 export interface ModelConfig {
@@ -12,29 +19,38 @@ export interface ModelConfig {
   readonly layers: number;
   /** Query heads. `width` must be a multiple, unless `headWidth` is given. */
   readonly heads: number;
-  /** Key and value heads; `heads` is a multiple of it. */
+  /** Key and value heads; `heads` is a multiple of it. Default `heads`. */
   readonly keyValueHeads: number;
   /** Width of one head, even. Default `width / heads`. */
   readonly headWidth: number;
-  /** Inner width of the SwiGLU block. */
+  /** Inner width of the SwiGLU block. Default 8/3 of `width`, up to a multiple of 8. */
   readonly hidden: number;
+  /** Default 10000. */
   readonly ropeTheta: number;
+  /** Default 1e-5. */
   readonly normEpsilon: number;
 }
 
 /** AdamW with warm-up and cosine decay. */
 export interface OptimizerConfig {
   readonly kind: "adamw";
+  /** Default 3e-4. */
   readonly learningRate: number;
+  /** Default a tenth of `learningRate`. */
   readonly minimumLearningRate: number;
+  /** Default a tenth of the steps, at most 100. */
   readonly warmupSteps: number;
+  /** Step at which the minimum is reached. Default the steps of the run. */
   readonly decaySteps: number;
+  /** Default 0.9. */
   readonly beta1: number;
+  /** Default 0.95. */
   readonly beta2: number;
+  /** Default 1e-8. */
   readonly epsilon: number;
-  /** Decoupled; on matrices, not on norm gains. */
+  /** Decoupled; on matrices, not on norm gains. Default 0.1. */
   readonly weightDecay: number;
-  /** Bound on the norm of the whole model's mean gradient; 0 switches clipping off. */
+  /** Bound on the norm of the whole model's mean gradient; 0 switches clipping off. Default 1. */
   readonly clipNorm: number;
 }
 
@@ -52,20 +68,319 @@ export interface Manifest {
   readonly microBatchesPerStep: number;
   readonly steps: number;
   readonly optimizer: OptimizerConfig;
-  /** Of initialisation and of the order of the data. */
+  /** Of initialisation and of the order of the data. Default 0. */
   readonly seed: number;
+  /** Default `bytes`. */
   readonly tokenizer:
     | { readonly kind: "bytes" }
     /** `file` is relative to the manifest; `sha256` is of its bytes. */
     | { readonly kind: "huggingface"; readonly file: string; readonly sha256: string };
   readonly validation: {
-    /** Share of the data, from its end, that is never trained on. */
+    /** Share of the data, from its end, that is never trained on. Default 0.1; 0 switches validation off. */
     readonly fraction: number;
+    /** Default 100. */
     readonly everySteps: number;
-    /** Micro-batches of one validation. */
+    /** Micro-batches of one validation. Default 8. */
     readonly microBatches: number;
   };
+  /** Peers that hold one stage. Default 1 to 16. */
   readonly replicas: { readonly floor: number; readonly ceiling: number };
   readonly codecs: { readonly activation: "f32"; readonly gradient: "f32" };
   readonly ledger: "none";
+}
+
+/** A manifest that is not to be believed. The message has one line per problem. */
+export class ManifestError extends Error {
+  override name = "ManifestError";
+  /** Each as `model.heads: found 3, expected a divisor of model.width 64`. */
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
+    super(`Cannot read manifest: ${count}\n${problems.map((line) => `  ${line}`).join("\n")}`);
+    this.problems = problems;
+  }
+}
+
+/** A manifest of 1024 cut points takes some 10 KiB; nothing honest needs more than this. */
+const MANIFEST_CHARACTERS_MAX = 64 * 1024;
+/** Hidden states of one micro-batch, B·T·C values: 256 MiB of f32, what one frame may carry. */
+const ACTIVATION_VALUES_MAX = 64 * 1024 * 1024;
+/** Values of one parameter: above it a tensor in f32 outgrows what devices address as one buffer. */
+const PARAMETER_VALUES_MAX = 512 * 1024 * 1024;
+/** Beyond it, further problems help nobody. */
+const PROBLEMS_MAX = 32;
+const LAYERS_MAX = 1024;
+const WIDTH_MAX = 65_536;
+
+const integer = (minimum: number, maximum: number) => {
+  const error = `an integer from ${minimum} to ${maximum}`;
+  return z.int({ error }).min(minimum, { error }).max(maximum, { error });
+};
+
+const between = (minimum: number, maximum: number) => {
+  const error = `a number from ${minimum} to ${maximum}`;
+  return z.number({ error }).min(minimum, { error }).max(maximum, { error });
+};
+
+const word = <const Word extends string | number>(value: Word) =>
+  z.literal(value, { error: JSON.stringify(value) });
+
+const text = (pattern: RegExp, error: string) => z.string({ error }).regex(pattern, { error });
+
+const object = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.strictObject(shape, {
+    error: (issue) => issue.code === "unrecognized_keys" ? undefined : "an object",
+  });
+
+const modelSchema = object({
+  family: word("llama").default("llama"),
+  vocabulary: integer(2, 1_048_576),
+  width: integer(2, WIDTH_MAX),
+  layers: integer(1, LAYERS_MAX),
+  heads: integer(1, 1024),
+  keyValueHeads: integer(1, 1024).optional(),
+  headWidth: integer(2, 1024).optional(),
+  hidden: integer(1, 4 * WIDTH_MAX).optional(),
+  ropeTheta: between(1, 1e12).default(10_000),
+  normEpsilon: between(1e-12, 0.1).default(1e-5),
+});
+
+const optimizerSchema = object({
+  kind: word("adamw").default("adamw"),
+  learningRate: between(1e-12, 10).default(3e-4),
+  minimumLearningRate: between(0, 10).optional(),
+  warmupSteps: integer(0, 1e9).optional(),
+  decaySteps: integer(0, 1e9).optional(),
+  beta1: between(0, 0.9999999).default(0.9),
+  beta2: between(0, 0.9999999).default(0.95),
+  epsilon: between(1e-20, 1).default(1e-8),
+  weightDecay: between(0, 10).default(0.1),
+  clipNorm: between(0, 1e6).default(1),
+});
+
+/** A path inside the manifest's folder: a stranger's manifest must not name `/etc/passwd`. */
+const RELATIVE_PATH = /^(?!\.{1,2}(?:\/|$))[\w.-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+){0,15}$/;
+
+const tokenizerSchema = z.discriminatedUnion("kind", [
+  object({ kind: word("bytes") }),
+  object({
+    kind: word("huggingface"),
+    file: text(RELATIVE_PATH, "a path inside the manifest's folder").max(256, {
+      error: "a path of at most 256 characters",
+    }),
+    sha256: text(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"),
+  }),
+], { error: 'an object whose kind is "bytes" or "huggingface"' });
+
+const stagesSchema = z.union([
+  integer(1, LAYERS_MAX),
+  z.array(integer(1, LAYERS_MAX - 1)).min(1).max(LAYERS_MAX - 1),
+], { error: `an integer from 1 to ${LAYERS_MAX}, or a list of first layers` });
+
+const manifestSchema = object({
+  version: word(1),
+  name: text(/^[A-Za-z0-9][\w .-]{0,63}$/, "1 to 64 letters, digits, blanks, dots and dashes"),
+  model: modelSchema,
+  stages: stagesSchema,
+  sequenceLength: integer(1, 131_072),
+  sequencesPerMicroBatch: integer(1, 4096),
+  microBatchesPerStep: integer(1, 4096),
+  steps: integer(1, 1e9),
+  optimizer: optimizerSchema.prefault({}),
+  seed: integer(0, 0xffff_ffff).default(0),
+  tokenizer: tokenizerSchema.default({ kind: "bytes" }),
+  validation: object({
+    fraction: between(0, 0.5).default(0.1),
+    everySteps: integer(1, 1e9).default(100),
+    microBatches: integer(1, 4096).default(8),
+  }).prefault({}),
+  replicas: object({
+    floor: integer(1, 1024).default(1),
+    ceiling: integer(1, 1024).default(16),
+  }).prefault({}),
+  codecs: object({
+    activation: word("f32").default("f32"),
+    gradient: word("f32").default("f32"),
+  }).prefault({}),
+  ledger: word("none").default("none"),
+});
+
+/**
+ * Reads a manifest and fills its defaults in.
+ *
+ * @param source JSON.
+ * @returns the manifest, deeply frozen.
+ * @throws {ManifestError} if a field is missing, unknown, out of bounds or at odds with another.
+ */
+export function parseManifest(source: string): Manifest {
+  if (source.length > MANIFEST_CHARACTERS_MAX) {
+    throw new ManifestError([
+      `manifest: found ${source.length} characters, expected at most ${MANIFEST_CHARACTERS_MAX}`,
+    ]);
+  }
+  let raw: unknown;
+  try {
+    raw = JSON.parse(source);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new ManifestError([`manifest: found ${error.message}, expected JSON`]);
+  }
+  const result = manifestSchema.safeParse(raw);
+  if (!result.success) throw new ManifestError(schemaProblems(raw, result.error.issues));
+  const manifest = withDerivedDefaults(result.data);
+  const problems = crossFieldProblems(manifest);
+  if (problems.length > 0) throw new ManifestError(problems);
+  return deepFreeze(manifest);
+}
+
+/** SHA-256, hex, of the manifest's canonical JSON, defaults filled in: the run's id. */
+export function manifestHash(manifest: Manifest): string {
+  return createHash("sha256").update(canonicalJson(manifest)).digest("hex");
+}
+
+function withDerivedDefaults(given: z.output<typeof manifestSchema>): Manifest {
+  const { model, optimizer } = given;
+  return {
+    ...given,
+    model: {
+      ...model,
+      keyValueHeads: model.keyValueHeads ?? model.heads,
+      headWidth: model.headWidth ?? model.width / model.heads,
+      hidden: model.hidden ?? Math.ceil(model.width / 3) * 8,
+    },
+    optimizer: {
+      ...optimizer,
+      minimumLearningRate: optimizer.minimumLearningRate ?? optimizer.learningRate / 10,
+      warmupSteps: optimizer.warmupSteps ?? Math.min(100, Math.floor(given.steps / 10)),
+      decaySteps: optimizer.decaySteps ?? given.steps,
+    },
+  };
+}
+
+function crossFieldProblems(manifest: Manifest): string[] {
+  const problems: string[] = [];
+  const expect = (holds: boolean, field: string, found: unknown, expected: string) => {
+    if (!holds) problems.push(`${field}: found ${show(found)}, expected ${expected}`);
+  };
+  const { model, optimizer, stages, replicas, tokenizer } = manifest;
+  const { width, layers, heads, keyValueHeads, headWidth, hidden, vocabulary } = model;
+
+  if (Number.isInteger(headWidth)) {
+    expect(headWidth % 2 === 0, "model.headWidth", headWidth, "an even number, as RoPE turns pairs");
+  } else {
+    expect(false, "model.heads", heads, `a divisor of model.width ${width}, or model.headWidth`);
+  }
+  expect(
+    heads % keyValueHeads === 0,
+    "model.keyValueHeads",
+    keyValueHeads,
+    `a divisor of model.heads ${heads}`,
+  );
+  const widest = Math.max(vocabulary, hidden, heads * headWidth);
+  expect(
+    width * widest <= PARAMETER_VALUES_MAX,
+    "model.width",
+    width,
+    `a largest matrix (width × ${widest}) of at most ${PARAMETER_VALUES_MAX} values`,
+  );
+  if (tokenizer.kind === "bytes") {
+    expect(vocabulary >= 256, "model.vocabulary", vocabulary, "at least 256 for the tokenizer of bytes");
+  }
+
+  if (typeof stages === "number") {
+    expect(stages <= layers, "stages", stages, `at most model.layers ${layers}`);
+  } else {
+    stages.forEach((cut, index) => {
+      const after = stages[index - 1] ?? 0;
+      expect(
+        cut > after && cut < layers,
+        `stages[${index}]`,
+        cut,
+        `a layer above ${after} and below model.layers ${layers}`,
+      );
+    });
+  }
+
+  const values = manifest.sequenceLength * manifest.sequencesPerMicroBatch * width;
+  expect(
+    values <= ACTIVATION_VALUES_MAX,
+    "sequencesPerMicroBatch",
+    manifest.sequencesPerMicroBatch,
+    `hidden states (× sequenceLength × model.width) of at most ${ACTIVATION_VALUES_MAX} values, not ${values}`,
+  );
+  expect(
+    optimizer.minimumLearningRate <= optimizer.learningRate,
+    "optimizer.minimumLearningRate",
+    optimizer.minimumLearningRate,
+    `at most optimizer.learningRate ${optimizer.learningRate}`,
+  );
+  expect(
+    optimizer.warmupSteps <= optimizer.decaySteps,
+    "optimizer.warmupSteps",
+    optimizer.warmupSteps,
+    `at most optimizer.decaySteps ${optimizer.decaySteps}`,
+  );
+  expect(
+    replicas.floor <= replicas.ceiling,
+    "replicas.floor",
+    replicas.floor,
+    `at most replicas.ceiling ${replicas.ceiling}`,
+  );
+  return problems;
+}
+
+/** One line per field: what stands there, and what should. */
+function schemaProblems(raw: unknown, issues: readonly z.core.$ZodIssue[]): string[] {
+  const problems = new Map<string, string>();
+  const add = (path: readonly PropertyKey[], expected: string) => {
+    const field = nameOf(path);
+    if (problems.has(field) || problems.size >= PROBLEMS_MAX) return;
+    problems.set(field, `${field}: found ${show(valueAt(raw, path))}, expected ${expected}`);
+  };
+  for (const issue of issues) {
+    if (issue.code === "unrecognized_keys") {
+      for (const key of issue.keys) add([...issue.path, key], "no such field");
+    } else {
+      add(issue.path, issue.message);
+    }
+  }
+  return [...problems.values()];
+}
+
+function nameOf(path: readonly PropertyKey[]): string {
+  if (path.length === 0) return "manifest";
+  return path.map((part, index) =>
+    typeof part === "number" ? `[${part}]` : (index > 0 ? "." : "") + clip(String(part))
+  ).join("");
+}
+
+function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
+  let value = raw;
+  for (const part of path) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, part)) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[part];
+  }
+  return value;
+}
+
+/** A found value in short; a stranger's text must not flood or steer a terminal. */
+function show(value: unknown): string {
+  if (value === undefined) return "nothing";
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "object" && value !== null) return "an object";
+  return typeof value === "string" ? JSON.stringify(clip(value)) : String(value);
+}
+
+function clip(value: string): string {
+  const printable = value.replaceAll(/[^\x20-\x7e]/g, "?");
+  return printable.length <= 40 ? printable : `${printable.slice(0, 40)}…`;
+}
+
+function deepFreeze<Value>(value: Value): Value {
+  if (typeof value === "object" && value !== null) {
+    Object.values(value).forEach(deepFreeze);
+    Object.freeze(value);
+  }
+  return value;
 }

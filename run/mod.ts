@@ -1,0 +1,22 @@
+/**
+ * What a run is: its manifest, its tokens, their order, its schedule and its
+ * cut into stages. It knows neither peers nor tensors.
+ */
+
+export { byteTokenizer } from "./byte_tokenizer.ts";
+export { canonicalJson } from "./canonical_json.ts";
+export { updateScale } from "./clipping.ts";
+export type { UpdateScale } from "./clipping.ts";
+export { Dataset } from "./dataset.ts";
+export type { DatasetSource, TokenBatch } from "./dataset.ts";
+export { huggingFaceTokenizer } from "./huggingface_tokenizer.ts";
+export { ManifestError, manifestHash, parseManifest } from "./manifest.ts";
+export type { Manifest, ModelConfig, OptimizerConfig } from "./manifest.ts";
+export { openTokenizer } from "./open_tokenizer.ts";
+export { drawInteger, philox, Purpose, unitInterval } from "./order.ts";
+export { partition, sliceOf, stageFlopsPerToken } from "./partition.ts";
+export type { PartitionSource, Slice } from "./partition.ts";
+export { learningRate } from "./schedule.ts";
+export { TextStream } from "./text_stream.ts";
+export { checkTokenIds } from "./tokenizer.ts";
+export type { Tokenizer } from "./tokenizer.ts";
