@@ -1,0 +1,54 @@
+/**
+ * The table of ops. Adding one is its file and a line here.
+ */
+
+import { accumulate } from "./ops/accumulate.ts";
+import { adamw } from "./ops/adamw.ts";
+import { add } from "./ops/add.ts";
+import { attention } from "./ops/attention.ts";
+import { attentionGradient } from "./ops/attention_gradient.ts";
+import { crossEntropy } from "./ops/cross_entropy.ts";
+import { crossEntropyGradient } from "./ops/cross_entropy_gradient.ts";
+import { embedding } from "./ops/embedding.ts";
+import { embeddingGradient } from "./ops/embedding_gradient.ts";
+import { linear } from "./ops/linear.ts";
+import { linearInputGradient } from "./ops/linear_input_gradient.ts";
+import { linearWeightGradient } from "./ops/linear_weight_gradient.ts";
+import { rmsNorm } from "./ops/rms_norm.ts";
+import { rmsNormGradient } from "./ops/rms_norm_gradient.ts";
+import { rope } from "./ops/rope.ts";
+import { swiglu } from "./ops/swiglu.ts";
+import { swigluGradient } from "./ops/swiglu_gradient.ts";
+import { takeLast } from "./ops/take_last.ts";
+import { takeLastGradient } from "./ops/take_last_gradient.ts";
+import { zeros } from "./ops/zeros.ts";
+
+/** Every op by its name. */
+export const OPS = {
+  accumulate,
+  adamw,
+  add,
+  attention,
+  attentionGradient,
+  crossEntropy,
+  crossEntropyGradient,
+  embedding,
+  embeddingGradient,
+  linear,
+  linearInputGradient,
+  linearWeightGradient,
+  rmsNorm,
+  rmsNormGradient,
+  rope,
+  swiglu,
+  swigluGradient,
+  takeLast,
+  takeLastGradient,
+  zeros,
+} as const;
+
+/** The table's type, from which `GraphBuilder.op` reads its own. */
+export type OpTable = typeof OPS;
+
+/** Name of an op. */
+export type OpName = keyof OpTable;

@@ -1,0 +1,41 @@
+/**
+ * Root mean square layer normalisation: y = x · r · gain with
+ * r = 1 / √(mean(x²) + ε). (Zhang & Sennrich, 2019, equation 4.)
+ *
+ * Shapes: `x [..., C]`, `gain [C]` → `y [..., C]`, `inverse [..., 1]` (r).
+ */
+
+import { defineOp, floats } from "../op.ts";
+import { shapeRule } from "../shapes.ts";
+
+export interface RmsNormAttributes {
+  /** ε; keeps a row of zeros finite. */
+  readonly epsilon: number;
+}
+
+export const rmsNorm = defineOp({
+  inputs: [floats("x"), floats("gain")],
+  outputs: ["y", "inverse"],
+  shapes: shapeRule<RmsNormAttributes>("...N C, C -> ...N C, ...N 1"),
+  reference([x, gain], [y, inverse], { epsilon }) {
+    const width = gain.data.length;
+    for (let row = 0; row < inverse.data.length; row++) {
+      const start = row * width;
+      let squares = 0;
+      for (let c = 0; c < width; c++) squares += x.data[start + c] ** 2;
+      const r = 1 / Math.sqrt(squares / width + epsilon);
+      inverse.data[row] = r;
+      for (let c = 0; c < width; c++) y.data[start + c] = x.data[start + c] * r * gain.data[c];
+    }
+  },
+  gradient(writer, upstream, [x, gain], [_y, inverse]) {
+    return writer.op("rmsNormGradient", [x, gain, inverse, upstream]);
+  },
+  onnx(writer, [x, gain], { epsilon }) {
+    const [y, inverse] = writer.nodes("SimplifiedLayerNormalization", [x, gain], {
+      outputs: 2,
+      attributes: { axis: { int: -1 }, epsilon: { float: epsilon } },
+    });
+    return [y, inverse];
+  },
+});
