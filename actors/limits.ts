@@ -116,3 +116,9 @@ export const PEER_ADDRESSES_MAX = 8;
 
 /** Peers whose addresses a wire remembers for its next dial. */
 export const WIRE_ADDRESSED_PEERS_MAX = 4096;
+
+/** Questions that a reader has under way. */
+export const READS_MAX = 64;
+
+/** Walks that one question may take. */
+export const READ_ATTEMPTS_MAX = 5;

@@ -10,7 +10,13 @@ export type RunEvent =
   /** The run can't go on until somebody serves `stage`. Told once each time it starts. */
   | { readonly kind: "waiting"; readonly step: number; readonly stage: number; readonly reason: string }
   | { readonly kind: "joined"; readonly peer: PeerId; readonly stage: number; readonly step: number }
-  | { readonly kind: "lost"; readonly peer: PeerId; readonly stage: number; readonly step: number; readonly reason: string }
+  | {
+    readonly kind: "lost";
+    readonly peer: PeerId;
+    readonly stage: number;
+    readonly step: number;
+    readonly reason: string;
+  }
   /** One optimizer step was applied by every stage. */
   | {
     readonly kind: "step";

@@ -1,0 +1,252 @@
+/**
+ * Builds one peer from clock, entropy, wire, directory and roles: the one file
+ * that sees every room. The commands build peers with it, and so do the tests
+ * and the simulator, so that what is simulated is the product.
+ */
+
+import { averager } from "./averager.ts";
+import type { Behaviour, PeerId } from "./core/actor.ts";
+import type { Clock } from "./core/clock.ts";
+import type { Entropy } from "./core/entropy.ts";
+import type { Failure } from "./core/cell.ts";
+import type { Performer } from "./core/performer.ts";
+import type { Scheduler } from "./core/scheduler.ts";
+import { ActorSystem } from "./core/system.ts";
+import type { TraceSink } from "./core/trace.ts";
+import { coordinator } from "./coordinator.ts";
+import { host, type HostStatus, type SnapshotStore } from "./host.ts";
+import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
+import {
+  fromFrame,
+  type Message,
+  recipientOf,
+  type RemoteMessage,
+  type Tensor,
+  toFrame,
+} from "./messages.ts";
+import { reader } from "./reader.ts";
+import type { RunEvent } from "./report.ts";
+import type { Role } from "./role.ts";
+import { scout } from "./scout.ts";
+import { trainer } from "./trainer.ts";
+import type { Wire } from "./wire/wire.ts";
+import { Directory, type Rendezvous, type Signer, type Verify } from "../routing/mod.ts";
+import {
+  type Dataset,
+  learningRate,
+  type Manifest,
+  manifestHash,
+  partition,
+  updateScale,
+} from "../run/mod.ts";
+import type { Stage } from "../stages/mod.ts";
+
+/** What every peer is built from, whatever its roles. */
+export interface PeerParts {
+  readonly manifest: Manifest;
+  readonly clock: Clock;
+  readonly entropy: Entropy;
+  readonly performer: Performer;
+  readonly scheduler: Scheduler;
+  readonly wire: Wire;
+  readonly rendezvous: Rendezvous;
+  readonly signer: Signer;
+  readonly verify: Verify;
+  /** Where others can reach this peer. */
+  readonly addresses: () => readonly string[];
+  /** Where another peer can be reached. */
+  readonly learnAddresses: (peer: PeerId, addresses: readonly string[]) => void;
+  readonly trace?: TraceSink;
+  /** A role has crashed once too often; the peer is of no use any more. */
+  readonly escalate: (failure: Failure) => void;
+}
+
+/** A peer at work. */
+export interface Peer {
+  readonly peer: PeerId;
+  /** Ends it in good order. The wire is its owner's to close. */
+  stop(): void;
+  /** Ends it as a power cut would. */
+  kill(): void;
+}
+
+/** What a host adds. */
+export interface HostParts {
+  readonly openStage: (index: number) => Promise<Stage>;
+  /** The stage that the owner asks for; without it the neediest. */
+  readonly stage?: number;
+  /** `onnx`, `reference`, …: announced. */
+  readonly device: string;
+  readonly snapshots?: SnapshotStore;
+  readonly snapshotEverySteps?: number;
+  readonly onChange?: (status: HostStatus) => void;
+}
+
+/** What a trainer adds. */
+export interface TrainerParts {
+  readonly dataset: Pick<Dataset, "microBatch" | "validationBatch">;
+  /** Steps after which to stop; default: as the manifest says. */
+  readonly steps?: number;
+  /** Whether to go on with a run that has taken steps already. */
+  readonly resume: boolean;
+  readonly onEvent: (event: RunEvent) => void;
+}
+
+/** Steps between two snapshots, unless the host's owner says otherwise. */
+const SNAPSHOT_EVERY_STEPS = 10;
+
+/** A peer that serves one stage. */
+export function assembleHost(parts: PeerParts, add: HostParts): Peer {
+  const { manifest } = parts;
+  const stages = partition(manifest).length;
+  if (add.stage !== undefined && !(add.stage < stages)) {
+    throw new RangeError(
+      `Cannot serve stage ${add.stage}: the model of run ${manifest.name} has stages 0 to ${stages - 1}`,
+    );
+  }
+  return assemble(parts, add.device, [
+    averager,
+    host({
+      openStage: add.openStage,
+      stage: add.stage,
+      stages,
+      tokensPerMicroBatch: manifest.sequencesPerMicroBatch * manifest.sequenceLength,
+      snapshots: add.snapshots,
+      snapshotEverySteps: add.snapshotEverySteps ?? SNAPSHOT_EVERY_STEPS,
+      onChange: add.onChange,
+    }),
+  ]);
+}
+
+/** A peer that feeds data to a run and coordinates its steps. */
+export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
+  const { manifest } = parts;
+  const stages = partition(manifest).length;
+  const steps = add.steps ?? manifest.steps;
+  const { clipNorm } = manifest.optimizer;
+  return assemble(parts, "none", [
+    trainer({
+      microBatch: (step, index) => add.dataset.microBatch(step, index),
+      validationBatch: (index) => add.dataset.validationBatch(index),
+      shape: [manifest.sequencesPerMicroBatch, manifest.sequenceLength],
+      stages,
+      steps,
+      validation: manifest.validation.fraction > 0 ? manifest.validation : { everySteps: 1, microBatches: 0 },
+      onEvent: add.onEvent,
+    }),
+    coordinator({
+      stages,
+      microBatches: manifest.microBatchesPerStep,
+      steps,
+      floor: manifest.replicas.floor,
+      updateScale: (squareSum, tokens) => updateScale(squareSum, tokens, clipNorm).scale,
+      learningRate: (step) => learningRate(manifest.optimizer, step),
+      resume: add.resume,
+      onEvent: add.onEvent,
+    }),
+  ]);
+}
+
+/** A peer that asks the model what follows a text. */
+export interface ReaderPeer extends Peer {
+  /**
+   * @param tokens the text so far, `[T]`.
+   * @returns logits `[1, V]` of the next token.
+   * @throws {Error} if no path through the stages answered.
+   */
+  read(tokens: Int32Array): Promise<Tensor>;
+}
+
+/** A peer that reads from the model. */
+export function assembleReader(parts: PeerParts): ReaderPeer {
+  const waiting = new Map<number, { resolve(logits: Tensor): void; reject(error: Error): void }>();
+  const settle = (request: number) => {
+    const one = waiting.get(request);
+    waiting.delete(request);
+    return one;
+  };
+  let last = 0;
+  const { system, ...peer } = assemble(parts, "none", [
+    reader({
+      onLogits: (request, logits) => settle(request)?.resolve(logits),
+      onFailed: (request, reason) => settle(request)?.reject(new Error(reason)),
+    }),
+  ]);
+  return {
+    ...peer,
+    read(tokens) {
+      const request = ++last;
+      return new Promise((resolve, reject) => {
+        waiting.set(request, { resolve, reject });
+        if (!system.tell({ actor: "reader" }, { kind: "read", request, tokens })) {
+          settle(request)?.reject(new Error("Cannot read: this peer has stopped"));
+        }
+      });
+    },
+  };
+}
+
+function assemble(
+  parts: PeerParts,
+  device: string,
+  roles: readonly Behaviour<Role, Message>[],
+): Peer & { readonly system: ActorSystem<Message> } {
+  const { wire, clock } = parts;
+  const run = manifestHash(parts.manifest);
+  const directory = new Directory({
+    run,
+    stages: partition(parts.manifest).length,
+    rendezvous: parts.rendezvous,
+    signer: parts.signer,
+    verify: parts.verify,
+    epochMs: () => clock.epochMs(),
+  });
+  const system = new ActorSystem<Message>({
+    peer: wire.self,
+    clock,
+    entropy: parts.entropy,
+    performer: parts.performer,
+    scheduler: parts.scheduler,
+    mailboxMessagesMax: MAILBOX_MESSAGES_MAX,
+    trace: parts.trace,
+    escalate: parts.escalate,
+    // A role only ever addresses messages of the protocol to another peer.
+    transport: (peer, _actor, message) => wire.send(peer, toFrame(run, message as RemoteMessage)),
+  });
+  wire.open({
+    onFrame(from, frame) {
+      const message = fromFrame(run, frame);
+      if (system.deliver(from, recipientOf(message), message)) return;
+      if (message.kind === "forward") {
+        const { walk, stage } = message;
+        const reason = "this peer does not serve, or its mailbox is full";
+        const refused = { kind: "refused", walk, stage, retryAfterMs: REFUSED_RETRY_MS, reason } as const;
+        wire.send(from, toFrame(run, refused));
+      }
+    },
+    onLost(peer, reason) {
+      for (const actor of system.actors) system.tell({ actor }, { kind: "peerLost", peer, reason });
+    },
+  });
+  system.spawn(scout({
+    announce: ({ service, step, stateHash }) =>
+      directory.announce({
+        service,
+        step,
+        stateHash,
+        addresses: [...parts.addresses()],
+        device,
+        load: 0,
+        validityMs: ANNOUNCE_VALIDITY_MS,
+      }),
+    lookUp: (service) => directory.lookUp(service),
+    learnAddresses: parts.learnAddresses,
+  }));
+  for (const role of roles) system.spawn(role);
+  return {
+    peer: wire.self,
+    system,
+    stop: () => system.stop(),
+    kill: () => system.kill(),
+  };
+}

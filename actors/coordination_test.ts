@@ -1,0 +1,427 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { type Command, Coordination, type CoordinationEvent, type Hello } from "./coordination.ts";
+import type { RemoteMessage, Walk } from "./messages.ts";
+
+/** Stand-in for a state hash: 64 hex digits from a number. */
+function hashOf(value: number): string {
+  return value.toString(16).padStart(64, "0");
+}
+
+/** State of a stage after so many steps, as every honest host computes it. */
+function stateAfter(stage: number, step: number): string {
+  return hashOf(1 + stage * 1_000_000 + step);
+}
+
+interface ModelHost {
+  readonly peer: string;
+  readonly stage: number;
+  step: number;
+  accepted: boolean;
+  sealedRound: number;
+  set: Set<number>;
+  alive: boolean;
+  incarnation: number;
+}
+
+/**
+ * A world without time: hosts that do what `host.ts` does, links that deliver in
+ * order but at any moment, and a checker of what is applied.
+ */
+class Model {
+  readonly hosts = new Map<string, ModelHost>();
+  readonly coordination: Coordination;
+  /** Undelivered events towards the coordinator, and messages towards hosts, one queue a link. */
+  readonly inbound = new Map<string, CoordinationEvent[]>();
+  readonly outbound = new Map<string, RemoteMessage[]>();
+  readonly timers: CoordinationEvent[] = [];
+  readonly walks: { readonly walk: Walk; readonly mask: readonly number[]; stage: number; path: string[] }[] =
+    [];
+  readonly appliedSteps: number[] = [];
+  /** What each host's gradient sum held when it was reduced. */
+  readonly reducedSets = new Map<string, readonly number[]>();
+  done = false;
+  failed: string | undefined;
+  readonly #stages: number;
+  readonly #microBatches: number;
+
+  constructor(stages: number, replicas: number, microBatches: number, steps: number) {
+    this.#stages = stages;
+    this.#microBatches = microBatches;
+    this.coordination = new Coordination({
+      stages,
+      microBatches,
+      steps,
+      floor: 1,
+      term: 1,
+      updateScale: (_, tokens) => 1 / tokens,
+      learningRate: () => 0.1,
+    });
+    for (let stage = 0; stage < stages; stage++) {
+      for (let replica = 0; replica < replicas; replica++) this.start(`${stage}-${replica}`, stage, 0);
+    }
+  }
+
+  start(peer: string, stage: number, step: number): void {
+    const incarnation = (this.hosts.get(peer)?.incarnation ?? 0) + 1;
+    this.hosts.set(peer, {
+      peer,
+      stage,
+      step,
+      accepted: false,
+      sealedRound: -1,
+      set: new Set(),
+      alive: true,
+      incarnation,
+    });
+    this.hello(peer);
+  }
+
+  hello(peer: string): void {
+    const { stage, step, incarnation } = this.hosts.get(peer)!;
+    const hello: Hello = {
+      stage,
+      step,
+      stateHash: stateAfter(stage, step),
+      snapshots: [],
+      incarnation,
+      missed: 0,
+    };
+    this.toCoordinator(peer, { kind: "hello", peer, hello });
+  }
+
+  toCoordinator(peer: string, event: CoordinationEvent): void {
+    if (!this.inbound.has(peer)) this.inbound.set(peer, []);
+    this.inbound.get(peer)!.push(event);
+  }
+
+  kill(peer: string): void {
+    const host = this.hosts.get(peer)!;
+    if (!host.alive) return;
+    host.alive = false;
+    // What it had sent may still arrive; then the loss does.
+    this.outbound.delete(peer);
+    this.toCoordinator(peer, { kind: "lost", peer, reason: "killed" });
+  }
+
+  /** Brings a dead host back, empty: it has to fetch the state of its stage. */
+  revive(peer: string): void {
+    const host = this.hosts.get(peer)!;
+    if (!host.alive) this.start(peer, host.stage, 0);
+  }
+
+  advance(event: CoordinationEvent): void {
+    for (const command of this.coordination.advance(event)) this.carryOut(command);
+  }
+
+  carryOut(command: Command): void {
+    switch (command.kind) {
+      case "send":
+        if (!this.hosts.get(command.peer)?.alive) return;
+        if (!this.outbound.has(command.peer)) this.outbound.set(command.peer, []);
+        this.outbound.get(command.peer)!.push(command.message);
+        return;
+      case "assign":
+        this.walks.push({ walk: command.walk, mask: command.mask, stage: 0, path: [] });
+        return;
+      case "awaitQuiet":
+        this.timers.push({ kind: "gathered" });
+        return;
+      case "awaitGrace":
+        this.timers.push({ kind: "graceOver", microBatch: command.microBatch, attempt: command.attempt });
+        return;
+      case "between":
+        if (command.applied !== null) this.appliedSteps.push(command.step);
+        this.timers.push({ kind: "proceed", step: command.step });
+        return;
+      case "done":
+        this.done = true;
+        return;
+      case "failed":
+        this.failed = command.reason;
+    }
+  }
+
+  /** What can happen next, in a fixed order, so that a choice of numbers replays a run. */
+  choices(): (() => void)[] {
+    const choices: (() => void)[] = [];
+    for (const [peer, events] of this.inbound) {
+      if (events.length > 0) choices.push(() => this.advance(this.inbound.get(peer)!.shift()!));
+    }
+    for (const [peer, messages] of this.outbound) {
+      if (messages.length > 0) choices.push(() => this.deliver(peer, this.outbound.get(peer)!.shift()!));
+    }
+    this.timers.forEach((_, index) => choices.push(() => this.advance(this.timers.splice(index, 1)[0])));
+    this.walks.forEach((_, index) => choices.push(() => this.walk(index)));
+    return choices;
+  }
+
+  /** A walk goes one hop on; at its end the way back accumulates at every stage of the mask. */
+  walk(index: number): void {
+    const { walk, mask, stage, path } = this.walks[index];
+    const able = [...this.hosts.values()].filter((it) =>
+      it.alive && it.accepted && it.stage === stage && it.step === walk.step
+    );
+    const over = (reason: string | null) => {
+      this.walks.splice(index, 1);
+      this.toCoordinator("trainer", { kind: "walkOver", walk, reason });
+    };
+    if (stage < this.#stages) {
+      if (able.length === 0) return over("nobody serves the stage");
+      path.push(able[(walk.microBatch + walk.attempt) % able.length].peer);
+      this.walks[index].stage++;
+      return;
+    }
+    for (let at = this.#stages - 1; at >= 0; at--) {
+      const host = this.hosts.get(path[at])!;
+      if (!host.alive || host.step !== walk.step) return over("the way back is broken");
+      if (!mask.includes(at)) continue;
+      if (walk.round > host.sealedRound && host.accepted) host.set.add(walk.microBatch);
+      if (!host.set.has(walk.microBatch)) continue;
+      const loss = at === this.#stages - 1 ? { lossSum: 1, tokens: 4 } : {};
+      this.toCoordinator(host.peer, {
+        kind: "accumulated",
+        peer: host.peer,
+        report: { kind: "accumulated", walk, stage: at, ...loss },
+      });
+    }
+    over(null);
+  }
+
+  deliver(peer: string, message: RemoteMessage): void {
+    const host = this.hosts.get(peer)!;
+    if (!host.alive) return;
+    const answer = (event: CoordinationEvent) => this.toCoordinator(peer, event);
+    switch (message.kind) {
+      case "restore":
+        host.step = message.step;
+        host.set.clear();
+        host.accepted = false;
+        return this.hello(peer);
+      case "accepted":
+        if (message.step !== host.step) return;
+        host.accepted = true;
+        host.set.clear();
+        host.sealedRound = Math.max(host.sealedRound, message.round - 1);
+        return;
+      case "prepare": {
+        if (message.step !== host.step || !host.accepted) return;
+        host.sealedRound = message.round;
+        const report = {
+          kind: "prepared",
+          step: host.step,
+          round: message.round,
+          stateHash: stateAfter(host.stage, host.step),
+          microBatches: [...host.set],
+        } as const;
+        return answer({ kind: "prepared", peer, report: { ...report, microBatches: [...host.set] } });
+      }
+      case "fence":
+        if (message.step !== host.step || !host.accepted) return;
+        host.sealedRound = message.round;
+        host.set.clear();
+        return answer({
+          kind: "fenced",
+          peer,
+          report: { kind: "fenced", step: host.step, round: message.round },
+        });
+      case "reduce": {
+        // A host that started again in between has sealed nothing, and stays silent.
+        if (message.step !== host.step || !host.accepted || host.sealedRound !== message.round) return;
+        this.reducedSets.set(`${message.step}/${message.round}/${peer}`, [...host.set]);
+        const report = {
+          kind: "reduced",
+          step: message.step,
+          round: message.round,
+          hash: hashOf(7),
+          squareSum: 1,
+        } as const;
+        return answer({ kind: "reduced", peer, report });
+      }
+      case "apply":
+        if (message.step === host.step && this.reducedSets.has(`${message.step}/${message.round}/${peer}`)) {
+          this.apply(host);
+        }
+    }
+  }
+
+  apply(host: ModelHost): void {
+    host.step++;
+    host.set.clear();
+    host.sealedRound = -1;
+    this.toCoordinator(host.peer, {
+      kind: "applied",
+      peer: host.peer,
+      report: { kind: "applied", step: host.step, stateHash: stateAfter(host.stage, host.step) },
+    });
+  }
+
+  /** The promise, when `apply` goes out: what was reduced holds each micro-batch once at every stage. */
+  checkPartition(): void {
+    const { step, round } = this.coordination;
+    for (let stage = 0; stage < this.#stages; stage++) {
+      const counted: number[] = [];
+      for (const member of this.coordination.members()) {
+        if (member.stage !== stage || !member.accepted) continue;
+        counted.push(...this.reducedSets.get(`${step}/${round}/${member.peer}`)!);
+      }
+      counted.sort((a, b) => a - b);
+      assert.deepEqual(
+        counted,
+        Array.from({ length: this.#microBatches }, (_, index) => index),
+        `stage ${stage}`,
+      );
+    }
+  }
+}
+
+/** Runs a model with choices drawn from `draw`, killing and reviving by `churn`. */
+function run(model: Model, draw: () => number, events: number, churn: boolean): void {
+  const peers = [...model.hosts.keys()];
+  for (let event = 0; event < events && !model.done; event++) {
+    const before = model.coordination.phase;
+    const luck = draw();
+    if (churn && luck < 0.01) {
+      const peer = peers[Math.floor(draw() * peers.length)];
+      const { stage } = model.hosts.get(peer)!;
+      const others = [...model.hosts.values()].some((it) =>
+        it.alive && it.accepted && it.stage === stage && it.peer !== peer
+      );
+      if (others) model.kill(peer);
+      else model.revive(peer);
+    } else if (churn && luck < 0.03) {
+      model.revive(peers[Math.floor(draw() * peers.length)]);
+    } else if (luck < 0.05) {
+      const peer = peers[Math.floor(draw() * peers.length)];
+      if (model.hosts.get(peer)!.alive) model.hello(peer);
+    } else {
+      const choices = model.choices();
+      if (choices.length === 0) {
+        for (const host of model.hosts.values()) if (host.alive) model.hello(host.peer);
+        continue;
+      }
+      choices[Math.floor(draw() * choices.length)]();
+    }
+    const after = model.coordination.phase;
+    if (before !== "applying" && after === "applying") model.checkPartition();
+  }
+}
+
+/** Mulberry32 (Tommy Ettinger, public domain): enough for drawing test cases. */
+function draws(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+Deno.test("a calm run takes every step once", () => {
+  const model = new Model(3, 2, 4, 5);
+  run(model, draws(1), 100_000, false);
+  assert.equal(model.failed, undefined);
+  assert.ok(model.done);
+  assert.deepEqual(model.appliedSteps, [1, 2, 3, 4, 5]);
+});
+
+Deno.test("whatever the order of events and whoever dies, what is reduced holds each micro-batch once", () => {
+  let applied = 0;
+  fc.assert(
+    fc.property(
+      fc.integer(),
+      fc.integer({ min: 1, max: 3 }),
+      fc.integer({ min: 1, max: 5 }),
+      (seed, stages, batch) => {
+        const model = new Model(stages, 2, batch, 6);
+        run(model, draws(seed), 4_000, true);
+        assert.equal(model.failed, undefined);
+        applied += model.appliedSteps.length;
+        model.appliedSteps.forEach((step, index) => assert.equal(step, index + 1));
+      },
+    ),
+    { numRuns: 300 },
+  );
+  assert.ok(applied > 300, `only ${applied} steps were applied: the test proves little`);
+});
+
+Deno.test("reports of strangers, of other stages and of other steps change nothing", () => {
+  const model = new Model(2, 1, 2, 3);
+  while (model.coordination.phase !== "filling") model.choices()[0]();
+  const walk: Walk = { purpose: "train", step: 0, round: 0, microBatch: 0, attempt: 1 };
+  const report = (peer: string, change: object) =>
+    model.coordination.advance({
+      kind: "accumulated",
+      peer,
+      report: { kind: "accumulated", walk, stage: 1, lossSum: 1, tokens: 4, ...change },
+    });
+  for (let again = 0; again < 3; again++) {
+    assert.deepEqual(report("stranger", {}), []);
+    assert.deepEqual(report("0-0", {}), []);
+    assert.deepEqual(report("1-0", { walk: { ...walk, step: 7 } }), []);
+    assert.deepEqual(report("1-0", { walk: { ...walk, microBatch: 4000 } }), []);
+    assert.deepEqual(report("1-0", { lossSum: undefined }), []);
+  }
+  assert.equal(model.coordination.phase, "filling");
+});
+
+Deno.test("a host that asks for a stage is given the neediest one", () => {
+  const coordination = new Coordination({
+    stages: 3,
+    microBatches: 1,
+    steps: 1,
+    floor: 1,
+    term: 5,
+    updateScale: () => 1,
+    learningRate: () => 1,
+  });
+  const hello = (stage: number | null): Hello => ({
+    stage,
+    step: 0,
+    stateHash: stage === null ? null : stateAfter(stage, 0),
+    snapshots: [],
+    incarnation: 1,
+    missed: 0,
+  });
+  coordination.advance({ kind: "hello", peer: "a", hello: hello(0) });
+  coordination.advance({ kind: "hello", peer: "b", hello: hello(2) });
+  const commands = coordination.advance({ kind: "hello", peer: "c", hello: hello(null) });
+  assert.deepEqual(commands.filter((it) => it.kind === "send"), [
+    { kind: "send", peer: "c", message: { kind: "placed", term: 5, stage: 1 } },
+  ]);
+});
+
+Deno.test("a restart goes on at the latest step that every stage holds", () => {
+  const coordination = new Coordination({
+    stages: 2,
+    microBatches: 1,
+    steps: 100,
+    floor: 1,
+    term: 1,
+    updateScale: () => 1,
+    learningRate: () => 1,
+  });
+  const state = (stage: number, step: number) => ({ step, stateHash: stateAfter(stage, step) });
+  const say = (peer: string, stage: number, steps: number[]) =>
+    coordination.advance({
+      kind: "hello",
+      peer,
+      hello: {
+        stage,
+        ...state(stage, steps[0]),
+        snapshots: steps.slice(1).map((step) => state(stage, step)),
+        incarnation: 1,
+        missed: 0,
+      },
+    });
+  say("a", 0, [40, 30, 20]);
+  say("b", 1, [35, 30]);
+  const commands = coordination.advance({ kind: "gathered" });
+  assert.equal(coordination.step, 30);
+  const sent = commands.flatMap((it) => it.kind === "send" ? [it] : []);
+  assert.deepEqual(sent.map(({ peer, message }) => [peer, message.kind]), [["a", "restore"], [
+    "b",
+    "restore",
+  ]]);
+});

@@ -1,0 +1,769 @@
+/**
+ * Serves one stage: takes walks in, computes them one at a time, passes
+ * activations on to a host of the next stage and gradients back to where they
+ * came from, and does what the coordinator says at the end of a step. It counts
+ * each micro-batch at most once a step, and says so to the coordinator alone. It
+ * decides neither what a step is nor who else takes part.
+ */
+
+import type { Context, Envelope, PeerId } from "./core/actor.ts";
+import type { Timer } from "./core/clock.ts";
+import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
+import { HELD_WALKS_MAX, HELLO_PERIOD_MS, REFUSED_RETRY_MS } from "./limits.ts";
+import {
+  type Message,
+  type MessageOf,
+  type RemoteMessage,
+  type Tensor,
+  type Walk,
+  walkKey,
+} from "./messages.ts";
+import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
+import { Donation, DONATION_TIMER, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
+import { stageService } from "../routing/mod.ts";
+import type { ForwardResult, Stage, StateManifest } from "../stages/mod.ts";
+
+/** States of a stage that survive this process. */
+export interface SnapshotStore {
+  /** What is there, newest first. Damaged ones are not listed. */
+  list(stage: number): Promise<readonly { readonly step: number; readonly stateHash: string }[]>;
+  /** @throws {Error} if it is not there or damaged. */
+  load(
+    stage: number,
+    stateHash: string,
+  ): Promise<{ readonly manifest: StateManifest; readonly bytes: Uint8Array }>;
+  save(stage: number, manifest: StateManifest, bytes: Uint8Array): Promise<void>;
+}
+
+/** What a host is made of. */
+export interface HostOptions {
+  /** Builds a stage in its initial state. */
+  readonly openStage: (index: number) => Promise<Stage>;
+  /** The stage that the owner asks for; without it the neediest. */
+  readonly stage?: number;
+  readonly stages: number;
+  /** Tokens of one micro-batch, for the router's expectations. */
+  readonly tokensPerMicroBatch: number;
+  readonly snapshots?: SnapshotStore;
+  /** Steps between two snapshots. */
+  readonly snapshotEverySteps: number;
+  /** Told what a person wants to know: stage, state and count of work. */
+  readonly onChange?: (status: HostStatus) => void;
+}
+
+/** What a host's owner sees. */
+export interface HostStatus {
+  readonly stage: number | undefined;
+  readonly step: number;
+  readonly serving: boolean;
+  readonly coordinator: PeerId | undefined;
+  /** Micro-batches accumulated since the start. */
+  readonly accumulated: number;
+  /** Why the host does not serve, or why its last work failed. */
+  readonly trouble: string | undefined;
+}
+
+/** A walk that this host has taken in. */
+interface Held {
+  readonly key: string;
+  readonly walk: Walk;
+  readonly counts: boolean;
+  readonly previous: PeerId;
+  readonly forward: MessageOf<"forward">;
+  /** Who computed the next stage, once known. */
+  next: PeerId | undefined;
+  /** The way back has begun: a second gradient is a duplicate. */
+  returning: boolean;
+  loss: { readonly sum: number; readonly tokens: number } | undefined;
+}
+
+/** Work waits in three queues; an earlier one goes first. */
+type Urgency = 0 | 1 | 2;
+const CONTROL: Urgency = 0;
+const BACKWARD: Urgency = 1;
+const FORWARD: Urgency = 2;
+
+class Host implements Role {
+  readonly #context: Context<Message>;
+  readonly #options: HostOptions;
+  readonly #incarnation: number;
+  readonly #jobs: Jobs;
+  readonly #waiting: [(() => void)[], (() => void)[], (() => void)[]] = [[], [], []];
+  readonly #dispatch: Dispatch;
+  readonly #donation: Donation;
+  readonly #held = new Map<string, Held>();
+
+  #stage: Stage | undefined;
+  #manifest: StateManifest | undefined;
+  #snapshots: readonly { readonly step: number; readonly stateHash: string }[] = [];
+  #opening = false;
+  #serving = false;
+  #coordinator: PeerId | undefined;
+  #term = -1;
+  #transfer: Transfer | undefined;
+  #missed = 0;
+  #helloTimer: Timer | undefined;
+  #totalAccumulated = 0;
+  #trouble: string | undefined;
+
+  /** Micro-batches in the gradient sum. */
+  #accumulated = new Set<number>();
+  /** Walks of this round or an earlier one count no more. */
+  #sealedRound = -1;
+  #averaged: MessageOf<"averaged"> | undefined;
+
+  constructor(context: Context<Message>, options: HostOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#incarnation = context.entropy.integer(2 ** 31);
+    this.#jobs = new Jobs(context);
+    this.#dispatch = new Dispatch(context);
+    this.#donation = new Donation(context);
+    context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
+    this.#setHelloTimer();
+    if (options.stage !== undefined) this.#open(options.stage);
+  }
+
+  receive({ from, message }: Envelope<Message>): void {
+    switch (message.kind) {
+      case "performed":
+        this.#jobs.end(message.job, message.outcome);
+        return this.#work();
+      case "forward":
+        return this.#onForward(from, message);
+      case "backward":
+        return this.#onBackward(from, message);
+      case "admitted":
+        return this.#dispatch.admitted(from, message);
+      case "refused":
+        return this.#dispatch.refused(from, message);
+      case "processed":
+        return this.#onProcessed(from, message);
+      case "abandoned":
+        return this.#onAbandoned(from, message);
+      case "found":
+        return this.#onFound(message);
+      case "peerLost":
+        return this.#onPeerLost(message);
+      case "timer":
+        return this.#onTimer(message);
+      case "averaged":
+        return this.#onAveraged(message);
+      case "averageFailed":
+        return this.#toCoordinator({ ...message, kind: "reduceFailed" });
+      case "stateRequest":
+        return this.#onStateRequest(from, message);
+      case "pieceRequest":
+        return this.#donation.onPieceRequest(from, message);
+      case "stateOffer":
+        return this.#transfer?.onOffer(from, message);
+      case "stateGone":
+        return this.#transfer?.onGone(from, message);
+      case "piece":
+        return this.#transfer?.onPiece(from, message);
+      case "placed":
+      case "restore":
+      case "accepted":
+      case "prepare":
+      case "fence":
+      case "reduce":
+      case "apply":
+        return this.#onOrder(from, message);
+    }
+  }
+
+  stop(): void {
+    this.#transfer?.cancel();
+    this.#helloTimer?.cancel();
+    void this.#stage?.close();
+  }
+
+  // --- work, one at a time ------------------------------------------------------------------------
+
+  #enqueue(urgency: Urgency, start: () => void): void {
+    this.#waiting[urgency].push(start);
+    this.#work();
+  }
+
+  #work(): void {
+    while (this.#jobs.size === 0) {
+      const next = this.#waiting[CONTROL].shift() ?? this.#waiting[BACKWARD].shift() ??
+        this.#waiting[FORWARD].shift();
+      if (next === undefined) return;
+      next();
+    }
+  }
+
+  // --- the stage and its state --------------------------------------------------------------------
+
+  #open(index: number): void {
+    if (this.#stage !== undefined || this.#opening) return;
+    this.#opening = true;
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "open", amount: 1 },
+        async () => {
+          const stage = await this.#options.openStage(index);
+          const snapshots = await this.#options.snapshots?.list(index) ?? [];
+          if (snapshots.length > 0) {
+            const { manifest, bytes } = await this.#options.snapshots!.load(index, snapshots[0].stateHash);
+            await stage.importState(manifest, bytes);
+          }
+          return { stage, snapshots, manifest: await stage.describeState() };
+        },
+        ({ stage, snapshots, manifest }) => {
+          this.#opening = false;
+          this.#stage = stage;
+          this.#snapshots = snapshots;
+          this.#manifest = manifest;
+          this.#context.trace("stage opened", {
+            stage: index,
+            step: stage.step,
+            parameters: stage.parameters,
+          });
+          if (index + 1 < this.#options.stages) {
+            this.#context.tell({ actor: "scout" }, {
+              kind: "watch",
+              service: stageService(index + 1),
+              subscriber: this.#context.actor,
+            });
+          }
+          this.#sayHello();
+        },
+        // Without its stage a host is of no use: the supervisor decides whether to try again.
+        (error) => {
+          throw error;
+        },
+      ));
+  }
+
+  #restore({ step, stateHash, donors }: MessageOf<"restore">): void {
+    const stage = this.#stage;
+    if (stage === undefined || this.#transfer !== undefined) return;
+    if (this.#manifest?.stateHash === stateHash && stage.step === step) return;
+    this.#pause(`fetching the state of step ${step}`);
+    const onDisk = this.#snapshots.some((snapshot) => snapshot.stateHash === stateHash);
+    if (onDisk && this.#options.snapshots !== undefined) {
+      const snapshots = this.#options.snapshots;
+      return this.#import(async () => await snapshots.load(stage.index, stateHash));
+    }
+    this.#transfer = new Transfer({
+      context: this.#context,
+      stateHash,
+      donors,
+      whole: (manifest, bytes) => {
+        this.#transfer = undefined;
+        this.#import(() => Promise.resolve({ manifest, bytes }));
+      },
+      failed: (reason) => {
+        this.#transfer = undefined;
+        this.#missed++;
+        this.#setTrouble(reason);
+      },
+    });
+    this.#transfer.start();
+  }
+
+  #import(load: () => Promise<{ readonly manifest: StateManifest; readonly bytes: Uint8Array }>): void {
+    const stage = this.#stage!;
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "import", amount: stage.parameters },
+        async () => {
+          const { manifest, bytes } = await load();
+          await stage.importState(manifest, bytes);
+          return manifest;
+        },
+        (manifest) => {
+          this.#manifest = manifest;
+          this.#accumulated.clear();
+          this.#missed++;
+          this.#sayHello();
+        },
+        (error) => this.#setTrouble(reasonOf(error)),
+      ));
+  }
+
+  #onStateRequest(from: PeerId, { stateHash }: MessageOf<"stateRequest">): void {
+    if (this.#donation.holds(stateHash)) return this.#donation.offer(from);
+    const stage = this.#stage;
+    const gone = () => {
+      this.#context.tell({ peer: from, actor: "host" }, {
+        kind: "stateGone",
+        stateHash,
+        reason: `this host stands at step ${stage?.step ?? 0}`,
+      });
+    };
+    if (stage === undefined || this.#manifest?.stateHash !== stateHash) return gone();
+    this.#enqueue(CONTROL, () => {
+      if (this.#donation.holds(stateHash)) return this.#donation.offer(from);
+      if (this.#manifest?.stateHash !== stateHash) return gone();
+      this.#jobs.start(
+        { kind: "export", amount: stage.parameters },
+        () => stage.exportState(),
+        ({ manifest, bytes }) => {
+          this.#donation.keep(manifest, bytes);
+          this.#donation.offer(from);
+        },
+        gone,
+      );
+    });
+  }
+
+  // --- the coordinator ----------------------------------------------------------------------------
+
+  #onFound({ service, announcements }: MessageOf<"found">): void {
+    if (service !== "coordinator") return this.#dispatch.found(announcements);
+    if (this.#coordinator !== undefined || announcements.length === 0) return;
+    const newest = announcements.reduce((best, one) => one.issuedAtMs > best.issuedAtMs ? one : best);
+    this.#coordinator = newest.peer;
+    this.#term = -1;
+    this.#sayHello();
+  }
+
+  #setHelloTimer(): void {
+    this.#helloTimer?.cancel();
+    this.#helloTimer = this.#context.after(HELLO_PERIOD_MS, { kind: "timer", name: "hello", key: "" });
+  }
+
+  #sayHello(): void {
+    this.#setHelloTimer();
+    this.#changed();
+    if (this.#coordinator === undefined || this.#opening) return;
+    this.#toCoordinator({
+      kind: "hello",
+      stage: this.#stage?.index ?? null,
+      step: this.#stage?.step ?? 0,
+      stateHash: this.#manifest?.stateHash ?? null,
+      snapshots: this.#snapshots.map(({ step, stateHash }) => ({ step, stateHash })),
+      incarnation: this.#incarnation,
+      missed: this.#missed,
+    });
+  }
+
+  #toCoordinator(message: RemoteMessage): void {
+    if (this.#coordinator !== undefined) {
+      this.#context.tell({ peer: this.#coordinator, actor: "coordinator" }, message);
+    }
+  }
+
+  #onOrder(
+    from: PeerId,
+    message: MessageOf<"placed" | "restore" | "accepted" | "prepare" | "fence" | "reduce" | "apply">,
+  ): void {
+    if (from !== this.#coordinator || message.term < this.#term) {
+      this.#context.trace("order ignored", { from, order: message.kind, term: message.term });
+      return;
+    }
+    this.#term = message.term;
+    const stage = this.#stage;
+    if (message.kind === "placed") return this.#open(message.stage);
+    if (stage === undefined) return;
+    if (message.kind === "restore") return message.stage === stage.index ? this.#restore(message) : undefined;
+    if (message.step !== stage.step) {
+      this.#context.trace("order ignored", { order: message.kind, step: message.step, standsAt: stage.step });
+      return;
+    }
+    if (message.kind !== "accepted" && !this.#serving) {
+      // Meant for this host as it was before it started again.
+      this.#context.trace("order ignored", { order: message.kind, reason: "not serving" });
+      return;
+    }
+    switch (message.kind) {
+      case "accepted":
+        return this.#forgetGradients(() => {
+          this.#sealedRound = Math.max(this.#sealedRound, message.round - 1);
+          this.#serving = true;
+          this.#missed = 0;
+          this.#trouble = undefined;
+          this.#announce();
+          this.#changed();
+        });
+      case "fence":
+        this.#sealedRound = Math.max(this.#sealedRound, message.round);
+        return this.#forgetGradients(() =>
+          this.#toCoordinator({ kind: "fenced", step: message.step, round: message.round })
+        );
+      case "prepare":
+        this.#sealedRound = Math.max(this.#sealedRound, message.round);
+        // A backward pass that is under way has been promised to count: wait for it.
+        return this.#enqueue(CONTROL, () =>
+          this.#toCoordinator({
+            kind: "prepared",
+            step: message.step,
+            round: message.round,
+            stateHash: this.#manifest!.stateHash,
+            microBatches: [...this.#accumulated].sort((a, b) => a - b),
+          }));
+      case "reduce":
+        return this.#reduce(message);
+      case "apply":
+        return this.#apply(message);
+    }
+  }
+
+  #forgetGradients(then: () => void): void {
+    const stage = this.#stage!;
+    this.#enqueue(CONTROL, () => {
+      this.#averaged = undefined;
+      if (this.#accumulated.size === 0) return then();
+      this.#accumulated.clear();
+      this.#jobs.start(
+        { kind: "clear", amount: stage.parameters },
+        () => stage.clearGradients(),
+        then,
+        (error) => {
+          throw error;
+        },
+      );
+    });
+  }
+
+  #reduce({ step, round, replicas }: MessageOf<"reduce">): void {
+    const stage = this.#stage!;
+    const refuse = (reason: string) => this.#toCoordinator({ kind: "reduceFailed", step, round, reason });
+    if (!replicas.includes(this.#context.peer)) return refuse("this host is not among the replicas");
+    if (this.#sealedRound !== round) return refuse(`this host has sealed round ${this.#sealedRound}`);
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "gradient", amount: stage.parameters },
+        () => stage.gradientSum(),
+        (vector) => {
+          this.#context.tell({ actor: "averager" }, { kind: "average", step, round, replicas, vector });
+        },
+        (error) => refuse(reasonOf(error)),
+      ));
+  }
+
+  #onAveraged(message: MessageOf<"averaged">): void {
+    this.#averaged = message;
+    const { step, round, hash, squareSum } = message;
+    this.#toCoordinator({ kind: "reduced", step, round, hash, squareSum });
+  }
+
+  #apply({ step, round, scale, learningRate }: MessageOf<"apply">): void {
+    const stage = this.#stage!;
+    const averaged = this.#averaged;
+    if (averaged?.step !== step || averaged.round !== round) {
+      // Without the total this host can't follow: it will be told where to get the state.
+      return this.#pause(`the total of step ${step} is missing`);
+    }
+    this.#averaged = undefined;
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "apply", amount: stage.parameters },
+        async () => {
+          await stage.apply({ gradientSum: averaged.vector, scale, learningRate });
+          return await stage.describeState();
+        },
+        (manifest) => {
+          this.#manifest = manifest;
+          this.#accumulated.clear();
+          this.#sealedRound = -1;
+          this.#letGoBefore(stage.step);
+          this.#toCoordinator({ kind: "applied", step: stage.step, stateHash: manifest.stateHash });
+          this.#announce();
+          this.#changed();
+          this.#saveSnapshot();
+        },
+        (error) => this.#pause(reasonOf(error)),
+      ));
+  }
+
+  #saveSnapshot(): void {
+    const { snapshots, snapshotEverySteps } = this.#options;
+    const stage = this.#stage!;
+    if (snapshots === undefined || stage.step % snapshotEverySteps !== 0) return;
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "snapshot", amount: stage.parameters },
+        async () => {
+          const { manifest, bytes } = await stage.exportState();
+          await snapshots.save(stage.index, manifest, bytes);
+          return await snapshots.list(stage.index);
+        },
+        (list) => {
+          this.#snapshots = list;
+        },
+        (error) => this.#setTrouble(reasonOf(error)),
+      ));
+  }
+
+  #announce(): void {
+    const stage = this.#stage!;
+    this.#context.tell({ actor: "scout" }, {
+      kind: "announce",
+      service: stageService(stage.index),
+      step: stage.step,
+      stateHash: this.#manifest?.stateHash ?? null,
+    });
+  }
+
+  /** Serves no more until the coordinator says so again. */
+  #pause(reason: string): void {
+    this.#serving = false;
+    this.#context.tell({ actor: "scout" }, { kind: "withdraw" });
+    this.#setTrouble(reason);
+  }
+
+  #setTrouble(reason: string): void {
+    this.#trouble = reason;
+    this.#context.trace("trouble", { reason });
+    this.#changed();
+  }
+
+  #changed(): void {
+    this.#options.onChange?.({
+      stage: this.#stage?.index,
+      step: this.#stage?.step ?? 0,
+      serving: this.#serving,
+      coordinator: this.#coordinator,
+      accumulated: this.#totalAccumulated,
+      trouble: this.#trouble,
+    });
+  }
+
+  // --- the walk: forward --------------------------------------------------------------------------
+
+  #onForward(from: PeerId, message: MessageOf<"forward">): void {
+    const { walk, stage: wanted } = message;
+    const previous = { peer: from, actor: this.#previousRole(walk, wanted) };
+    const refuse = (reason: string, retryAfterMs: number) => {
+      this.#context.tell(previous, { kind: "refused", walk, stage: wanted, retryAfterMs, reason });
+    };
+    const stage = this.#stage;
+    if (stage === undefined || !this.#serving) return refuse("this host does not serve yet", HELLO_PERIOD_MS);
+    if (wanted !== stage.index) return refuse(`this host serves stage ${stage.index}`, 60_000);
+    // Readers take the weights as they are; training and validation are of one step.
+    if (walk.purpose !== "generate" && walk.step !== stage.step) {
+      return refuse(`this host stands at step ${stage.step}`, REFUSED_RETRY_MS);
+    }
+    const key = walkKey(walk);
+    if (this.#held.has(key)) {
+      this.#context.trace("duplicate walk", { from, walk: key });
+      return;
+    }
+    if (this.#held.size >= HELD_WALKS_MAX) {
+      return refuse(`it holds ${this.#held.size} of ${HELD_WALKS_MAX} micro-batches`, REFUSED_RETRY_MS);
+    }
+    this.#context.tell(previous, { kind: "admitted", walk, stage: stage.index });
+    const held: Held = {
+      key,
+      walk,
+      counts: walk.purpose === "train" && message.mask.includes(stage.index),
+      previous: from,
+      forward: message,
+      next: undefined,
+      returning: false,
+      loss: undefined,
+    };
+    this.#held.set(key, held);
+    this.#enqueue(FORWARD, () => this.#computeForward(held));
+  }
+
+  #previousRole(walk: Walk, stage: number): string {
+    if (stage > 0) return "host";
+    return walk.purpose === "generate" ? "reader" : "trainer";
+  }
+
+  #computeForward(held: Held): void {
+    if (this.#held.get(held.key) !== held) return;
+    const stage = this.#stage!;
+    const { input, targets } = held.forward;
+    const startedMs = this.#context.clock.nowMs();
+    const last = stage.index + 1 === stage.count;
+    this.#jobs.start(
+      { kind: "forward", amount: this.#options.tokensPerMicroBatch },
+      () =>
+        stage.forward(held.key, input, last ? targets : undefined, { keep: held.walk.purpose === "train" }),
+      (result) => {
+        if (this.#held.get(held.key) !== held) return stage.release(held.key);
+        this.#context.tell({ peer: held.previous, actor: this.#previousRole(held.walk, stage.index) }, {
+          kind: "processed",
+          walk: held.walk,
+          stage: stage.index,
+          seconds: (this.#context.clock.nowMs() - startedMs) / 1000,
+        });
+        this.#afterForward(held, result);
+      },
+      (error) => this.#break(held, reasonOf(error)),
+    );
+  }
+
+  #afterForward(held: Held, result: ForwardResult): void {
+    const { walk, forward } = held;
+    switch (result.kind) {
+      case "activation":
+        return this.#dispatch.offer(
+          { ...forward, stage: forward.stage + 1, input: result.activation },
+          this.#options.tokensPerMicroBatch,
+        );
+      case "logits":
+        if (walk.purpose !== "generate") return this.#break(held, "the targets are missing");
+        this.#context.tell({ peer: forward.trainer, actor: "reader" }, {
+          kind: "logits",
+          walk,
+          logits: result.logits,
+        });
+        return this.#letGo(held);
+      case "loss":
+        if (walk.purpose !== "train") {
+          const { lossSum, tokens } = result;
+          this.#context.tell({ peer: forward.trainer, actor: "trainer" }, {
+            kind: "evaluated",
+            walk,
+            lossSum,
+            tokens,
+          });
+          return this.#letGo(held);
+        }
+        held.loss = { sum: result.lossSum, tokens: result.tokens };
+        held.returning = true;
+        return this.#enqueue(BACKWARD, () => this.#computeBackward(held, undefined));
+    }
+  }
+
+  #onProcessed(from: PeerId, message: MessageOf<"processed">): void {
+    if (!this.#dispatch.processed(from, message)) return;
+    const held = this.#held.get(walkKey(message.walk));
+    if (held === undefined) return;
+    held.next = from;
+    // Nothing comes back of a walk that is not trained on.
+    if (held.walk.purpose !== "train") this.#letGo(held);
+  }
+
+  // --- the walk: backward -------------------------------------------------------------------------
+
+  #onBackward(from: PeerId, { walk, gradient }: MessageOf<"backward">): void {
+    const held = this.#held.get(walkKey(walk));
+    const known = held !== undefined && (held.next === from || this.#dispatch.wasOffered(walk, from));
+    if (!known || held.returning) {
+      this.#context.trace("gradient ignored", { from, walk: walkKey(walk) });
+      return;
+    }
+    this.#dispatch.withdraw(walk);
+    held.next = from;
+    held.returning = true;
+    this.#enqueue(BACKWARD, () => this.#computeBackward(held, gradient));
+  }
+
+  #computeBackward(held: Held, gradient: Tensor | undefined): void {
+    if (this.#held.get(held.key) !== held) return;
+    const stage = this.#stage!;
+    const { walk } = held;
+    const accumulate = held.counts && walk.step === stage.step && walk.round > this.#sealedRound &&
+      !this.#accumulated.has(walk.microBatch);
+    this.#jobs.start(
+      { kind: "backward", amount: this.#options.tokensPerMicroBatch },
+      () => stage.backward(held.key, gradient, { accumulate }),
+      (back) => {
+        if (accumulate) {
+          this.#accumulated.add(walk.microBatch);
+          this.#totalAccumulated++;
+        }
+        if (held.counts && this.#accumulated.has(walk.microBatch)) this.#reportAccumulated(held);
+        this.#passBack(held, back);
+        this.#letGo(held);
+      },
+      (error) => this.#break(held, reasonOf(error)),
+    );
+  }
+
+  #reportAccumulated({ walk, forward, loss }: Held): void {
+    this.#context.tell({ peer: forward.coordinator, actor: "coordinator" }, {
+      kind: "accumulated",
+      walk,
+      stage: forward.stage,
+      ...(loss === undefined ? {} : { lossSum: loss.sum, tokens: loss.tokens }),
+    });
+  }
+
+  #passBack({ walk, forward, previous }: Held, gradient: Tensor | undefined): void {
+    const trainer = { peer: forward.trainer, actor: "trainer" };
+    if (gradient === undefined) {
+      this.#context.tell(trainer, { kind: "finished", walk });
+      return;
+    }
+    const sent = this.#context.tell({ peer: previous, actor: "host" }, {
+      kind: "backward",
+      walk,
+      stage: forward.stage - 1,
+      gradient,
+    });
+    if (!sent) {
+      const reason = `the way back through ${previous} is broken`;
+      this.#context.tell(trainer, { kind: "failed", walk, stage: forward.stage, reason });
+    }
+  }
+
+  // --- the walk: what breaks ----------------------------------------------------------------------
+
+  /** The walk can't go on here: its issuer and the hop before are told. */
+  #break(held: Held, reason: string): void {
+    const { walk, forward } = held;
+    const issuer = { peer: forward.trainer, actor: walk.purpose === "generate" ? "reader" : "trainer" };
+    this.#context.trace("walk broken", { walk: held.key, reason });
+    this.#context.tell(issuer, { kind: "failed", walk, stage: forward.stage, reason });
+    this.#abandon(held, reason);
+  }
+
+  #abandon(held: Held, reason: string): void {
+    const { walk, forward, previous } = held;
+    this.#letGo(held);
+    this.#context.tell({ peer: previous, actor: this.#previousRole(walk, forward.stage) }, {
+      kind: "abandoned",
+      walk,
+      stage: forward.stage,
+      reason,
+    });
+  }
+
+  #onAbandoned(from: PeerId, { walk, reason }: MessageOf<"abandoned">): void {
+    const held = this.#held.get(walkKey(walk));
+    if (held === undefined || held.returning) return;
+    if (held.next === from || this.#dispatch.wasOffered(walk, from)) this.#abandon(held, reason);
+  }
+
+  #letGo(held: Held): void {
+    this.#held.delete(held.key);
+    this.#dispatch.withdraw(held.walk);
+    this.#stage?.release(held.key);
+  }
+
+  #letGoBefore(step: number): void {
+    for (const held of [...this.#held.values()]) {
+      if (held.walk.purpose !== "generate" && held.walk.step < step) this.#letGo(held);
+    }
+  }
+
+  #onPeerLost({ peer, reason }: MessageOf<"peerLost">): void {
+    this.#dispatch.lost(peer);
+    this.#transfer?.drop(peer, reason);
+    for (const held of [...this.#held.values()]) {
+      // The gradient would have come from there.
+      if (held.next === peer && !held.returning) this.#break(held, `host ${peer} of the next stage was lost`);
+    }
+    if (peer === this.#coordinator) {
+      this.#coordinator = undefined;
+      this.#changed();
+    }
+  }
+
+  #onTimer({ name, key }: MessageOf<"timer">): void {
+    switch (name) {
+      case "hello":
+        return this.#sayHello();
+      case DISPATCH_TIMER:
+        return this.#dispatch.timer(key);
+      case TRANSFER_TIMER:
+        return key === this.#transfer?.stateHash ? this.#transfer.onTimer() : undefined;
+      case DONATION_TIMER:
+        return this.#donation.onTimer();
+    }
+  }
+}
+
+/** The role of a stage host. */
+export function host(options: HostOptions) {
+  return behaviour("host", (context) => new Host(context, options));
+}

@@ -1,0 +1,428 @@
+/**
+ * The whole protocol in one file: one closed union. Messages between peers are
+ * described by schemas, which is all that a stranger's frame can become;
+ * messages within a peer are plain types and never cross a wire.
+ *
+ * Read it from the top: the walk of a micro-batch, membership, state, the step,
+ * averaging, then what the roles of one peer tell each other.
+ */
+
+import { z } from "zod";
+import type { PeerId } from "./core/actor.ts";
+import type { Announcement } from "../routing/mod.ts";
+import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
+import {
+  MICRO_BATCHES_MAX,
+  REASON_CHARACTERS_MAX,
+  REPLICAS_MAX,
+  SNAPSHOTS_OFFERED_MAX,
+  STAGES_MAX,
+  STATE_PIECES_MAX,
+} from "./limits.ts";
+
+/** A tensor in host memory, row-major. */
+export interface Tensor {
+  readonly dataType: "f32" | "i32";
+  readonly shape: readonly number[];
+  readonly data: Float32Array | Int32Array;
+}
+
+const peer = z.string().min(1).max(128);
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+const stage = z.int().min(0).max(STAGES_MAX - 1);
+const microBatch = z.int().min(0).max(MICRO_BATCHES_MAX - 1);
+const reason = z.string().max(REASON_CHARACTERS_MAX);
+const finite = z.number();
+
+/**
+ * Names one walk of one micro-batch. `round` tells walks before a Prepare from
+ * those after it; `attempt` tells one replay from the next.
+ */
+const walk = z.strictObject({
+  purpose: z.enum(["train", "evaluate", "generate"]),
+  step: count,
+  round: count,
+  microBatch,
+  attempt: count,
+});
+
+/** Names one walk of one micro-batch, see the schema. */
+export type Walk = z.infer<typeof walk>;
+
+/** Text under which a walk is held. */
+export function walkKey(walk: Walk): string {
+  return `${walk.purpose}/${walk.step}/${walk.microBatch}/${walk.attempt}/${walk.round}`;
+}
+
+const schemas = [
+  // --- the walk of a micro-batch ---------------------------------------------------------------
+  /** Please compute this stage. Tensors: `input`, and `targets` on their way to the last stage. */
+  z.strictObject({
+    kind: z.literal("forward"),
+    walk,
+    stage,
+    /** Stages that still have to accumulate this micro-batch; the others take part without counting. */
+    mask: z.array(stage).max(STAGES_MAX),
+    /** Who issued the walk and hears how it ends. */
+    trainer: peer,
+    /** Who keeps the table. */
+    coordinator: peer,
+  }),
+  /** The host has taken the walk in. */
+  z.strictObject({ kind: z.literal("admitted"), walk, stage }),
+  /** It has not; not a failure. Ask again after so long. */
+  z.strictObject({
+    kind: z.literal("refused"),
+    walk,
+    stage,
+    retryAfterMs: finite.min(0).max(60_000),
+    reason,
+  }),
+  /** Forward is done; the sender may let its activation go. */
+  z.strictObject({ kind: z.literal("processed"), walk, stage, seconds: finite.min(0) }),
+  /** The way back. Tensor: `gradient` of the loss sum by the receiver's output. */
+  z.strictObject({ kind: z.literal("backward"), walk, stage }),
+  /** To the hop before: this walk ends here, let go of it. */
+  z.strictObject({ kind: z.literal("abandoned"), walk, stage, reason }),
+  /** To the coordinator: this host's gradient sum holds this micro-batch. The last stage tells the loss. */
+  z.strictObject({
+    kind: z.literal("accumulated"),
+    walk,
+    stage,
+    lossSum: finite.optional(),
+    tokens: count.optional(),
+  }),
+  /** To the trainer: the walk came back to its start. */
+  z.strictObject({ kind: z.literal("finished"), walk }),
+  /** To the trainer: the walk is broken. */
+  z.strictObject({ kind: z.literal("failed"), walk, stage, reason }),
+  /** To the trainer: loss of an evaluation. */
+  z.strictObject({ kind: z.literal("evaluated"), walk, lossSum: finite, tokens: count }),
+  /** To the reader. Tensor: `logits` `[B, V]`. */
+  z.strictObject({ kind: z.literal("logits"), walk }),
+
+  // --- membership -------------------------------------------------------------------------------
+  /** Host to coordinator, every so often: who I am and what I hold. */
+  z.strictObject({
+    kind: z.literal("hello"),
+    /** Stage served; `null` asks for the neediest. */
+    stage: stage.nullable(),
+    step: count,
+    stateHash: hash.nullable(),
+    /** Older states on this host's disk. */
+    snapshots: z.array(z.strictObject({ step: count, stateHash: hash })).max(SNAPSHOTS_OFFERED_MAX),
+    /** Changes when the host starts anew: what it had accumulated is gone. */
+    incarnation: count,
+    /** Times that a transfer came too late; from the second on the coordinator waits for this host. */
+    missed: count,
+  }),
+  /** Coordinator to host: hold this stage. */
+  z.strictObject({ kind: z.literal("placed"), term: count, stage }),
+  /** Coordinator to host: get this state, from your disk or these donors. */
+  z.strictObject({
+    kind: z.literal("restore"),
+    term: count,
+    stage,
+    step: count,
+    stateHash: hash,
+    donors: z.array(peer).max(REPLICAS_MAX),
+  }),
+  /** Coordinator to host: you serve from this step and round on, with nothing accumulated. */
+  z.strictObject({ kind: z.literal("accepted"), term: count, step: count, round: count }),
+
+  // --- state ------------------------------------------------------------------------------------
+  z.strictObject({ kind: z.literal("stateRequest"), stateHash: hash }),
+  z.strictObject({
+    kind: z.literal("stateOffer"),
+    stateHash: hash,
+    step: count,
+    pieces: z.array(hash).max(STATE_PIECES_MAX),
+    pieceBytes: count,
+    bytes: count,
+  }),
+  z.strictObject({ kind: z.literal("stateGone"), stateHash: hash, reason }),
+  z.strictObject({ kind: z.literal("pieceRequest"), stateHash: hash, piece: count }),
+  /** Tensor: `bytes`. */
+  z.strictObject({ kind: z.literal("piece"), stateHash: hash, piece: count }),
+
+  // --- the step ---------------------------------------------------------------------------------
+  /** Coordinator: the table is full; seal this round and say what you hold. */
+  z.strictObject({ kind: z.literal("prepare"), term: count, step: count, round: count }),
+  z.strictObject({
+    kind: z.literal("prepared"),
+    step: count,
+    round: count,
+    stateHash: hash,
+    microBatches: z.array(microBatch).max(MICRO_BATCHES_MAX),
+  }),
+  /** Coordinator: your sum disagrees with the table; forget it. */
+  z.strictObject({ kind: z.literal("fence"), term: count, step: count, round: count }),
+  z.strictObject({ kind: z.literal("fenced"), step: count, round: count }),
+  /** Coordinator: add up the sums of these replicas. */
+  z.strictObject({
+    kind: z.literal("reduce"),
+    term: count,
+    step: count,
+    round: count,
+    replicas: z.array(peer).min(1).max(REPLICAS_MAX),
+  }),
+  z.strictObject({
+    kind: z.literal("reduced"),
+    step: count,
+    round: count,
+    hash,
+    /** Square sum of the stage's gradient sum. */
+    squareSum: finite.min(0),
+  }),
+  z.strictObject({ kind: z.literal("reduceFailed"), step: count, round: count, reason }),
+  /** Coordinator: everybody agrees; take the step. */
+  z.strictObject({
+    kind: z.literal("apply"),
+    term: count,
+    step: count,
+    round: count,
+    scale: finite.min(0),
+    learningRate: finite.min(0),
+  }),
+  z.strictObject({ kind: z.literal("applied"), step: count, stateHash: hash }),
+
+  // --- averaging --------------------------------------------------------------------------------
+  /** To the owner of a slice: a run of my sum. Tensor: `values`. `offset` counts within the slice. */
+  z.strictObject({ kind: z.literal("part"), step: count, round: count, offset: count }),
+  /** From the owner of a slice: a run of the total. Tensor: `values`. */
+  z.strictObject({ kind: z.literal("total"), step: count, round: count, offset: count }),
+] as const;
+
+const schema = z.discriminatedUnion("kind", schemas);
+type Header = z.infer<typeof schema>;
+
+/** Tensors that a message carries, by kind. A `?` marks one that may be absent. */
+const TENSORS = {
+  forward: { input: "required", targets: "optional" },
+  backward: { gradient: "required" },
+  logits: { logits: "required" },
+  part: { values: "required" },
+  total: { values: "required" },
+  piece: { bytes: "required" },
+} as const satisfies Partial<Record<Header["kind"], Readonly<Record<string, "required" | "optional">>>>;
+
+type Carried = {
+  forward: { readonly input: Tensor; readonly targets?: Tensor };
+  backward: { readonly gradient: Tensor };
+  logits: { readonly logits: Tensor };
+  part: { readonly values: Tensor };
+  total: { readonly values: Tensor };
+  piece: { readonly bytes: Uint8Array };
+};
+
+type WithTensors<H> = H extends { kind: infer K } ? K extends keyof Carried ? H & Carried[K] : H : never;
+
+/** A message that crosses a wire. */
+export type RemoteMessage = WithTensors<Header>;
+
+/** Any message of one kind. */
+export type MessageOf<K extends Message["kind"]> = Extract<Message, { kind: K }>;
+
+/** How performed work ended. */
+export type Outcome = { readonly ok: true; readonly value: unknown } | {
+  readonly ok: false;
+  readonly error: unknown;
+};
+
+/** What the roles of one peer tell each other, and what the world tells them. */
+export type LocalMessage =
+  /** The wire: a peer is gone, or can't be reached. */
+  | { readonly kind: "peerLost"; readonly peer: PeerId; readonly reason: string }
+  /** A role to the scout: keep me informed about who offers this service. */
+  | { readonly kind: "watch"; readonly service: string; readonly subscriber: string }
+  /** A role to the scout: announce this until told otherwise. */
+  | {
+    readonly kind: "announce";
+    readonly service: string;
+    readonly step: number;
+    readonly stateHash: string | null;
+  }
+  /** A role to the scout: stop announcing. */
+  | { readonly kind: "withdraw" }
+  /** The scout: who offers this service now. */
+  | { readonly kind: "found"; readonly service: string; readonly announcements: readonly Announcement[] }
+  /** A timer of the role that set it. */
+  | { readonly kind: "timer"; readonly name: string; readonly key: string }
+  /** Work that an actor had performed ended; the actor knows what the job was. */
+  | { readonly kind: "performed"; readonly job: number; readonly outcome: Outcome }
+  /** Coordinator to trainer: walk this micro-batch. */
+  | {
+    readonly kind: "assign";
+    readonly walk: Walk;
+    readonly mask: readonly number[];
+  }
+  /** Trainer to coordinator: this walk is over, one way or the other. */
+  | { readonly kind: "walkOver"; readonly walk: Walk; readonly reason: string | null }
+  /** Coordinator to trainer: this step is applied; say `proceed` when the next may start. */
+  | { readonly kind: "stepApplied"; readonly step: number }
+  | { readonly kind: "proceed"; readonly step: number }
+  /** To the reader: what follows these token ids `[1, T]`? */
+  | { readonly kind: "read"; readonly request: number; readonly tokens: Int32Array }
+  /** Host to averager: add this vector up with the replicas', then tell me. */
+  | {
+    readonly kind: "average";
+    readonly step: number;
+    readonly round: number;
+    readonly replicas: readonly PeerId[];
+    readonly vector: Float32Array;
+  }
+  | {
+    readonly kind: "averaged";
+    readonly step: number;
+    readonly round: number;
+    readonly vector: Float32Array;
+    readonly hash: string;
+    readonly squareSum: number;
+  }
+  | {
+    readonly kind: "averageFailed";
+    readonly step: number;
+    readonly round: number;
+    readonly reason: string;
+  };
+
+/** Everything that an actor can be told. */
+export type Message = RemoteMessage | LocalMessage;
+
+/** Which actor of a peer a message from another peer is for. */
+const RECIPIENT = {
+  forward: "host",
+  backward: "host",
+  placed: "host",
+  restore: "host",
+  accepted: "host",
+  stateRequest: "host",
+  stateOffer: "host",
+  stateGone: "host",
+  pieceRequest: "host",
+  piece: "host",
+  prepare: "host",
+  fence: "host",
+  reduce: "host",
+  apply: "host",
+  accumulated: "coordinator",
+  hello: "coordinator",
+  prepared: "coordinator",
+  fenced: "coordinator",
+  reduced: "coordinator",
+  reduceFailed: "coordinator",
+  applied: "coordinator",
+  part: "averager",
+  total: "averager",
+  admitted: "previous hop",
+  refused: "previous hop",
+  processed: "previous hop",
+  abandoned: "previous hop",
+  finished: "issuer",
+  failed: "issuer",
+  evaluated: "issuer",
+  logits: "issuer",
+} as const satisfies Record<RemoteMessage["kind"], string>;
+
+/** The actor that a message from another peer is for. */
+export function recipientOf(message: RemoteMessage): string {
+  const role = RECIPIENT[message.kind];
+  if (role !== "issuer" && role !== "previous hop") return role;
+  const { walk } = message as { walk: Walk };
+  if (role === "previous hop" && (message as { stage: number }).stage > 0) return "host";
+  return walk.purpose === "generate" ? "reader" : "trainer";
+}
+
+/** A message as a frame of this run. Tensors are not copied. */
+export function toFrame(run: string, message: RemoteMessage): Frame {
+  const carried: Readonly<Record<string, unknown>> | undefined =
+    TENSORS[message.kind as keyof typeof TENSORS];
+  if (carried === undefined) return { header: { run, ...message }, tensors: [] };
+  const header: Record<string, unknown> = { run, ...message };
+  const tensors: WireTensor[] = [];
+  const names: string[] = [];
+  for (const name of Object.keys(carried)) {
+    const value = header[name] as Tensor | Uint8Array | undefined;
+    delete header[name];
+    if (value === undefined) continue;
+    names.push(name);
+    tensors.push(
+      value instanceof Uint8Array ? { dataType: "u8", shape: [value.byteLength], bytes: value } : {
+        dataType: value.dataType,
+        shape: value.shape,
+        bytes: new Uint8Array(value.data.buffer, value.data.byteOffset, value.data.byteLength),
+      },
+    );
+  }
+  header.tensors = names;
+  return { header, tensors };
+}
+
+/**
+ * A frame as a message of this run.
+ *
+ * @throws {BadFrame} if it is of another run, of no known kind, or not what its kind demands.
+ */
+export function fromFrame(run: string, frame: Frame): RemoteMessage {
+  if (typeof frame.header !== "object" || frame.header === null || Array.isArray(frame.header)) {
+    throw new BadFrame(`Cannot read message: header is ${describe(frame.header)}, expected an object`);
+  }
+  const { run: theirs, tensors: names = [], ...rest } = frame.header as Record<string, unknown>;
+  if (theirs !== run) {
+    throw new BadFrame(`Cannot read message: it is of run ${describe(theirs)}, this peer serves ${run}`);
+  }
+  const parsed = schema.safeParse(rest);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new BadFrame(
+      `Cannot read message of kind ${describe(rest.kind)}: ${
+        issue?.path.join(".") || "message"
+      }: ${issue?.message}`,
+    );
+  }
+  const carried: Readonly<Record<string, "required" | "optional">> =
+    TENSORS[parsed.data.kind as keyof typeof TENSORS] ??
+      {};
+  if (
+    !Array.isArray(names) || names.length !== frame.tensors.length || new Set(names).size !== names.length
+  ) {
+    throw new BadFrame(
+      `Cannot read message of kind ${parsed.data.kind}: ${frame.tensors.length} tensors, named ${
+        describe(names)
+      }`,
+    );
+  }
+  const message: Record<string, unknown> = { ...parsed.data };
+  names.forEach((name: unknown, index: number) => {
+    if (typeof name !== "string" || !Object.hasOwn(carried, name)) {
+      throw new BadFrame(
+        `Cannot read message of kind ${parsed.data.kind}: no tensor is named ${describe(name)}`,
+      );
+    }
+    message[name] = name === "bytes" ? frame.tensors[index].bytes : toTensor(frame.tensors[index]);
+  });
+  for (const [name, need] of Object.entries(carried)) {
+    if (need === "required" && message[name] === undefined) {
+      throw new BadFrame(`Cannot read message of kind ${parsed.data.kind}: tensor ${name} is missing`);
+    }
+  }
+  return message as RemoteMessage;
+}
+
+function toTensor({ dataType, shape, bytes }: WireTensor): Tensor {
+  const { buffer, byteOffset, byteLength } = bytes;
+  if (dataType === "f32") {
+    return { dataType, shape, data: new Float32Array(buffer, byteOffset, byteLength / 4) };
+  }
+  if (dataType === "i32") {
+    return { dataType, shape, data: new Int32Array(buffer, byteOffset, byteLength / 4) };
+  }
+  throw new BadFrame(`Cannot read tensor: type is ${dataType}, expected f32 or i32`);
+}
+
+/** A value for an error message, short. */
+function describe(value: unknown): string {
+  const text = typeof value === "string" ? value : JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}

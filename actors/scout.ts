@@ -1,0 +1,168 @@
+/**
+ * Finds other peers and lets itself be found: announces what this peer offers,
+ * looks up the services that its other roles want, and tells them who is there.
+ * It judges nobody: who is chosen is the router's business.
+ */
+
+import type { Context, Envelope, PeerId } from "./core/actor.ts";
+import type { Timer } from "./core/clock.ts";
+import { ANNOUNCE_PERIOD_MS, LOOK_PERIOD_MS_MAX, LOOK_PERIOD_MS_MIN } from "./limits.ts";
+import type { Message, MessageOf } from "./messages.ts";
+import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
+import type { Announcement } from "../routing/mod.ts";
+
+/** What this peer says of itself; the rest of an announcement is the directory's to add. */
+export interface Offer {
+  readonly service: string;
+  readonly step: number;
+  readonly stateHash: string | null;
+}
+
+/** What a scout is made of. */
+export interface ScoutOptions {
+  readonly announce: (offer: Offer) => Promise<void>;
+  readonly lookUp: (service: string) => Promise<readonly Announcement[]>;
+  /** Where a peer that was found can be reached. */
+  readonly learnAddresses: (peer: PeerId, addresses: readonly string[]) => void;
+}
+
+interface Watch {
+  readonly service: string;
+  readonly subscribers: Set<string>;
+  periodMs: number;
+  looking: boolean;
+  timer: Timer | undefined;
+}
+
+const LOOK = "look";
+const ANNOUNCE = "announce";
+
+class Scout implements Role {
+  readonly #context: Context<Message>;
+  readonly #options: ScoutOptions;
+  readonly #jobs: Jobs;
+  readonly #watches = new Map<string, Watch>();
+  #offer: Offer | undefined;
+  #announcing = false;
+  #announceTimer: Timer | undefined;
+
+  constructor(context: Context<Message>, options: ScoutOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#jobs = new Jobs(context);
+  }
+
+  receive({ message }: Envelope<Message>): void {
+    switch (message.kind) {
+      case "watch":
+        return this.#watch(message);
+      case "announce":
+        return this.#setOffer(message);
+      case "withdraw":
+        this.#offer = undefined;
+        this.#announceTimer?.cancel();
+        return;
+      case "performed":
+        return this.#jobs.end(message.job, message.outcome);
+      case "peerLost":
+        return this.#lookSoon();
+      case "timer":
+        if (message.name === LOOK) return this.#look(this.#watches.get(message.key)!);
+        return this.#announce();
+    }
+  }
+
+  #watch({ service, subscriber }: MessageOf<"watch">): void {
+    let watch = this.#watches.get(service);
+    if (watch === undefined) {
+      watch = {
+        service,
+        subscribers: new Set(),
+        periodMs: LOOK_PERIOD_MS_MIN,
+        looking: false,
+        timer: undefined,
+      };
+      this.#watches.set(service, watch);
+    }
+    watch.subscribers.add(subscriber);
+    this.#look(watch);
+  }
+
+  /** Somebody is gone, somebody else may have come. */
+  #lookSoon(): void {
+    for (const watch of this.#watches.values()) {
+      watch.periodMs = LOOK_PERIOD_MS_MIN;
+      if (!watch.looking) this.#setLookTimer(watch);
+    }
+  }
+
+  #look(watch: Watch): void {
+    if (watch.looking) return;
+    watch.looking = true;
+    watch.timer?.cancel();
+    this.#jobs.start(
+      { kind: "lookup", amount: 1 },
+      () => this.#options.lookUp(watch.service),
+      (announcements) => this.#found(watch, announcements),
+      (error) => {
+        this.#context.trace("lookup failed", { service: watch.service, reason: reasonOf(error) });
+        this.#found(watch, []);
+      },
+    );
+  }
+
+  #found(watch: Watch, announcements: readonly Announcement[]): void {
+    watch.looking = false;
+    const others = announcements.filter(({ peer }) => peer !== this.#context.peer);
+    for (const { peer, addresses } of others) this.#options.learnAddresses(peer, addresses);
+    for (const subscriber of watch.subscribers) {
+      this.#context.tell({ actor: subscriber }, {
+        kind: "found",
+        service: watch.service,
+        announcements: others,
+      });
+    }
+    this.#setLookTimer(watch);
+    // While nobody is there, and after a loss, look often; then ever less.
+    watch.periodMs = others.length === 0
+      ? LOOK_PERIOD_MS_MIN
+      : Math.min(2 * watch.periodMs, LOOK_PERIOD_MS_MAX);
+  }
+
+  #setLookTimer(watch: Watch): void {
+    watch.timer?.cancel();
+    watch.timer = this.#context.after(watch.periodMs, { kind: "timer", name: LOOK, key: watch.service });
+  }
+
+  #setOffer({ service, step, stateHash }: MessageOf<"announce">): void {
+    const isNew = this.#offer?.service !== service;
+    this.#offer = { service, step, stateHash };
+    if (isNew) this.#announce();
+  }
+
+  #announce(): void {
+    this.#announceTimer?.cancel();
+    const offer = this.#offer;
+    if (offer === undefined || this.#announcing) return;
+    this.#announcing = true;
+    const again = (delayMs: number) => {
+      this.#announcing = false;
+      if (this.#offer?.service !== offer.service) return this.#announce();
+      this.#announceTimer = this.#context.after(delayMs, { kind: "timer", name: ANNOUNCE, key: "" });
+    };
+    this.#jobs.start(
+      { kind: "announce", amount: 1 },
+      () => this.#options.announce(offer),
+      () => again(ANNOUNCE_PERIOD_MS),
+      (error) => {
+        this.#context.trace("announce failed", { service: offer.service, reason: reasonOf(error) });
+        again(LOOK_PERIOD_MS_MIN);
+      },
+    );
+  }
+}
+
+/** The role that finds and is found. */
+export function scout(options: ScoutOptions) {
+  return behaviour("scout", (context) => new Scout(context, options));
+}

@@ -1,0 +1,225 @@
+/**
+ * How a stage's state gets from hosts that have it to one that needs it: cut
+ * into pieces that are named by their content, asked for from several donors at
+ * once. Every piece is checked against the manifest, and the manifest against
+ * the hash that the coordinator named; no donor's word is believed.
+ */
+
+import { createHash } from "node:crypto";
+import type { Context, PeerId } from "./core/actor.ts";
+import type { Timer } from "./core/clock.ts";
+import { DONATION_LEASE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
+import type { Message, MessageOf } from "./messages.ts";
+import { stateHashOf, type StateManifest } from "../stages/mod.ts";
+
+/** The name of the timers of a transfer, for the host that owns it. */
+export const TRANSFER_TIMER = "transfer";
+/** The name of the timer of a donation. */
+export const DONATION_TIMER = "donation";
+
+/** A donor that is silent for so long is dropped. */
+const DONOR_SILENCE_MS = 5000;
+
+/** A state on its way to this host. */
+export class Transfer {
+  readonly stateHash: string;
+  readonly #context: Context<Message>;
+  readonly #whole: (manifest: StateManifest, bytes: Uint8Array) => void;
+  readonly #failed: (reason: string) => void;
+  /** Donors that may still be asked, and those that have offered. */
+  readonly #donors: Set<PeerId>;
+  readonly #offered: PeerId[] = [];
+  /** Piece number → who was asked for it. */
+  readonly #asked = new Map<number, PeerId>();
+  #missing: number[] = [];
+  #manifest: StateManifest | undefined;
+  #bytes: Uint8Array = new Uint8Array(0);
+  #turn = 0;
+  #timer: Timer | undefined;
+  #over = false;
+
+  constructor(options: {
+    readonly context: Context<Message>;
+    readonly stateHash: string;
+    readonly donors: readonly PeerId[];
+    readonly whole: (manifest: StateManifest, bytes: Uint8Array) => void;
+    readonly failed: (reason: string) => void;
+  }) {
+    this.#context = options.context;
+    this.stateHash = options.stateHash;
+    this.#whole = options.whole;
+    this.#failed = options.failed;
+    this.#donors = new Set(options.donors.filter((donor) => donor !== options.context.peer));
+  }
+
+  /** Asks every donor. */
+  start(): void {
+    for (const donor of [...this.#donors]) {
+      if (
+        !this.#context.tell({ peer: donor, actor: "host" }, {
+          kind: "stateRequest",
+          stateHash: this.stateHash,
+        })
+      ) {
+        this.drop(donor, "it can't be reached");
+      }
+    }
+    this.#touch();
+    this.#failIfNobodyIsLeft();
+  }
+
+  /** A donor offers. */
+  onOffer(from: PeerId, { kind: _, ...manifest }: MessageOf<"stateOffer">): void {
+    if (manifest.stateHash !== this.stateHash || !this.#donors.has(from) || this.#offered.includes(from)) {
+      return;
+    }
+    if (this.#manifest === undefined) {
+      const pieces = Math.ceil(manifest.bytes / Math.max(1, manifest.pieceBytes));
+      if (stateHashOf(manifest) !== this.stateHash || pieces !== manifest.pieces.length) {
+        return this.drop(from, "its manifest is not that of the state");
+      }
+      this.#manifest = manifest;
+      this.#bytes = new Uint8Array(manifest.bytes);
+      this.#missing = manifest.pieces.map((_, index) => index).reverse();
+    }
+    this.#offered.push(from);
+    this.#touch();
+    this.#ask();
+  }
+
+  /** A donor has not, or no longer, what was asked for. */
+  onGone(from: PeerId, { stateHash, reason }: MessageOf<"stateGone">): void {
+    if (stateHash === this.stateHash) this.drop(from, reason);
+  }
+
+  /** A piece. One that is not what its name says costs its donor the rest. */
+  onPiece(from: PeerId, { stateHash, piece, bytes }: MessageOf<"piece">): void {
+    if (stateHash !== this.stateHash || this.#asked.get(piece) !== from || this.#manifest === undefined) {
+      return;
+    }
+    if (createHash("sha256").update(bytes).digest("hex") !== this.#manifest.pieces[piece]) {
+      return this.drop(from, `piece ${piece} is not what its hash says`);
+    }
+    const offset = piece * this.#manifest.pieceBytes;
+    if (offset + bytes.length > this.#bytes.length) return this.drop(from, `piece ${piece} is too long`);
+    this.#asked.delete(piece);
+    this.#bytes.set(bytes, offset);
+    this.#touch();
+    if (this.#missing.length === 0 && this.#asked.size === 0) {
+      this.cancel();
+      this.#whole(this.#manifest, this.#bytes);
+    } else this.#ask();
+  }
+
+  /** This donor is not asked again; what it owed is asked of others. */
+  drop(donor: PeerId, reason: string): void {
+    if (this.#over || !this.#donors.delete(donor)) return;
+    this.#context.trace("donor dropped", { donor, reason });
+    const index = this.#offered.indexOf(donor);
+    if (index >= 0) this.#offered.splice(index, 1);
+    for (const [piece, from] of [...this.#asked]) {
+      if (from !== donor) continue;
+      this.#asked.delete(piece);
+      this.#missing.push(piece);
+    }
+    this.#ask();
+    this.#failIfNobodyIsLeft();
+  }
+
+  /** Nothing came for a while: those that owe are dropped. */
+  onTimer(): void {
+    const owing = this.#manifest === undefined ? [...this.#donors] : [...new Set(this.#asked.values())];
+    this.#touch();
+    for (const donor of owing) this.drop(donor, `it was silent for ${DONOR_SILENCE_MS} ms`);
+  }
+
+  /** Ends it without a word. */
+  cancel(): void {
+    this.#over = true;
+    this.#timer?.cancel();
+  }
+
+  #ask(): void {
+    while (!this.#over && this.#missing.length > 0 && this.#asked.size < PIECES_IN_FLIGHT_MAX) {
+      const donor = this.#offered[this.#turn++ % Math.max(1, this.#offered.length)];
+      if (donor === undefined) return;
+      const piece = this.#missing.pop()!;
+      this.#asked.set(piece, donor);
+      const sent = this.#context.tell({ peer: donor, actor: "host" }, {
+        kind: "pieceRequest",
+        stateHash: this.stateHash,
+        piece,
+      });
+      if (!sent) this.drop(donor, "it can't be reached");
+    }
+  }
+
+  #touch(): void {
+    this.#timer?.cancel();
+    if (this.#over) return;
+    this.#timer = this.#context.after(DONOR_SILENCE_MS, {
+      kind: "timer",
+      name: TRANSFER_TIMER,
+      key: this.stateHash,
+    });
+  }
+
+  #failIfNobodyIsLeft(): void {
+    if (this.#over || this.#donors.size > 0) return;
+    this.cancel();
+    this.#failed(`Cannot fetch state ${this.stateHash.slice(0, 12)}: no donor is left`);
+  }
+}
+
+/** A copy of this host's state, kept for others for as long as they ask for it. */
+export class Donation {
+  readonly #context: Context<Message>;
+  #kept: { readonly manifest: StateManifest; readonly bytes: Uint8Array } | undefined;
+  #timer: Timer | undefined;
+
+  constructor(context: Context<Message>) {
+    this.#context = context;
+  }
+
+  /** Whether the copy is of this state. */
+  holds(stateHash: string): boolean {
+    return this.#kept?.manifest.stateHash === stateHash;
+  }
+
+  /** Keeps a copy, in place of the one before. */
+  keep(manifest: StateManifest, bytes: Uint8Array): void {
+    this.#kept = { manifest, bytes };
+    this.#extend();
+  }
+
+  /** Offers the copy. */
+  offer(to: PeerId): void {
+    if (this.#kept === undefined) return;
+    this.#extend();
+    this.#context.tell({ peer: to, actor: "host" }, { kind: "stateOffer", ...this.#kept.manifest });
+  }
+
+  /** Sends a piece, or says that it is gone. */
+  onPieceRequest(from: PeerId, { stateHash, piece }: MessageOf<"pieceRequest">): void {
+    const kept = this.#kept;
+    const to = { peer: from, actor: "host" };
+    if (kept?.manifest.stateHash !== stateHash || piece >= kept.manifest.pieces.length) {
+      this.#context.tell(to, { kind: "stateGone", stateHash, reason: "this host keeps no copy of it" });
+      return;
+    }
+    this.#extend();
+    const start = piece * kept.manifest.pieceBytes;
+    const bytes = kept.bytes.subarray(start, Math.min(start + kept.manifest.pieceBytes, kept.manifest.bytes));
+    this.#context.tell(to, { kind: "piece", stateHash, piece, bytes });
+  }
+
+  /** Nobody asked for a while. */
+  onTimer(): void {
+    this.#kept = undefined;
+  }
+
+  #extend(): void {
+    this.#timer?.cancel();
+    this.#timer = this.#context.after(DONATION_LEASE_MS, { kind: "timer", name: DONATION_TIMER, key: "" });
+  }
+}

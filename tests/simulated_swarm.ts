@@ -1,0 +1,195 @@
+/**
+ * A whole swarm in one thread, on virtual time, from one seed: the product's own
+ * peers, built by `assemble`, with an in-memory wire and directory. Tests and the
+ * simulator run it; it holds no copy of any behaviour.
+ */
+
+import { assembleHost, assembleTrainer, type Peer, type PeerParts } from "../actors/assemble.ts";
+import type { PeerId, Work } from "../actors/core/actor.ts";
+import { Simulation } from "../actors/core/simulation.ts";
+import type { TraceSink } from "../actors/core/trace.ts";
+import type { HostStatus, SnapshotStore } from "../actors/host.ts";
+import type { RunEvent } from "../actors/report.ts";
+import { MemoryHub } from "../actors/wire/memory_wire.ts";
+import { createHash } from "node:crypto";
+import { createReferenceDevice, type Device } from "../kernels/mod.ts";
+import { MemoryRendezvous, type Signer } from "../routing/mod.ts";
+import type { Dataset, Manifest } from "../run/mod.ts";
+import { CompiledStage, type Stage } from "../stages/mod.ts";
+
+/** Simulated identities: a keyed hash stands in for a signature. Nobody in a simulation forges it. */
+export function simulatedSigner(peer: PeerId): Signer {
+  return { peer, sign: (bytes) => simulatedSignature(peer, bytes) };
+}
+
+/** Whether a simulated peer signed these bytes. */
+export function simulatedVerify(peer: PeerId, bytes: Uint8Array, signature: Uint8Array): boolean {
+  const expected = simulatedSignature(peer, bytes);
+  return expected.length === signature.length && expected.every((byte, index) => byte === signature[index]);
+}
+
+function simulatedSignature(peer: PeerId, bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(peer).update(bytes).digest());
+}
+
+/** What a simulated swarm is made of. */
+export interface SwarmOptions {
+  readonly manifest: Manifest;
+  readonly dataset: Pick<Dataset, "microBatch" | "validationBatch">;
+  readonly seed: number;
+  /** Milliseconds that a peer's work takes; by default hosts of one speed. */
+  readonly durationMs?: (peer: PeerId, work: Work) => number;
+  readonly latencyMs?: number;
+  readonly steps?: number;
+  /** Builds a stage; by default on the reference device. */
+  readonly openStage?: (index: number) => Promise<Stage>;
+  readonly trace?: TraceSink;
+}
+
+/** A swarm on virtual time. */
+export class SimulatedSwarm {
+  readonly simulation: Simulation;
+  readonly hub: MemoryHub;
+  readonly rendezvous: MemoryRendezvous;
+  readonly events: RunEvent[] = [];
+  readonly stages = new Map<PeerId, Stage>();
+  readonly statuses = new Map<PeerId, HostStatus>();
+  readonly #options: SwarmOptions;
+  readonly #peers = new Map<PeerId, Peer>();
+  readonly #devices = new Map<PeerId, Device>();
+
+  constructor(options: SwarmOptions) {
+    this.#options = options;
+    this.simulation = new Simulation({
+      seed: options.seed,
+      trace: options.trace,
+      costs: {
+        durationMs: options.durationMs ?? ((_, work) => defaultDurationMs(work)),
+        lane: (_, work) => work.kind === "lookup" || work.kind === "announce" ? undefined : "compute",
+      },
+    });
+    const { clock, entropy } = this.simulation;
+    this.hub = new MemoryHub({
+      clock,
+      entropy: entropy.fork("links"),
+      link: () => ({ latencyMs: options.latencyMs ?? 1 }),
+    });
+    this.rendezvous = new MemoryRendezvous(() => clock.epochMs());
+  }
+
+  /** Starts a host; without `stage` it takes the neediest. */
+  startHost(peer: PeerId, stage?: number, snapshots?: SnapshotStore): void {
+    const { manifest } = this.#options;
+    const openStage = this.#options.openStage ?? ((index) => {
+      const device = createReferenceDevice();
+      this.#devices.set(peer, device);
+      return CompiledStage.create({ device, manifest, index });
+    });
+    this.#peers.set(
+      peer,
+      assembleHost(this.#parts(peer), {
+        openStage: async (index) => {
+          const opened = await openStage(index);
+          this.stages.set(peer, opened);
+          return opened;
+        },
+        stage,
+        device: "reference",
+        snapshots,
+        onChange: (status) => this.statuses.set(peer, status),
+      }),
+    );
+  }
+
+  startTrainer(peer: PeerId, resume = false): void {
+    const { dataset, steps } = this.#options;
+    this.#peers.set(
+      peer,
+      assembleTrainer(this.#parts(peer), {
+        dataset,
+        steps,
+        resume,
+        onEvent: (event) => this.events.push(event),
+      }),
+    );
+  }
+
+  /** As a power cut would. */
+  kill(peer: PeerId): void {
+    this.#peers.get(peer)?.kill();
+    this.#peers.delete(peer);
+    this.stages.delete(peer);
+    this.hub.kill(peer);
+  }
+
+  /** Runs until the run is done or failed, or virtual time is up. @returns the last event. */
+  async finish(virtualMsMax = 3_600_000): Promise<RunEvent | undefined> {
+    await this.simulation.run({
+      untilMs: this.simulation.clock.nowMs() + virtualMsMax,
+      until: () => this.#isOver(),
+    });
+    return this.events.at(-1);
+  }
+
+  /** Runs until `condition` holds. @throws {Error} if virtual time is up before. */
+  async until(condition: () => boolean, virtualMsMax = 600_000): Promise<void> {
+    const result = await this.simulation.run({
+      untilMs: this.simulation.clock.nowMs() + virtualMsMax,
+      until: condition,
+    });
+    if (result.ended !== "until") {
+      throw new Error(`Cannot wait: the condition did not hold within ${virtualMsMax} ms`);
+    }
+  }
+
+  #isOver(): boolean {
+    const last = this.events.at(-1)?.kind;
+    return last === "done" || last === "failed";
+  }
+
+  /** The steps that were reported, in order. */
+  steps(): Extract<RunEvent, { kind: "step" }>[] {
+    return this.events.flatMap((event) => event.kind === "step" ? [event] : []);
+  }
+
+  /** Stops every peer. */
+  async close(): Promise<void> {
+    for (const peer of this.#peers.values()) peer.kill();
+    await Promise.all([...this.#devices.values()].map((device) => device.close()));
+  }
+
+  #parts(peer: PeerId): PeerParts {
+    const { simulation } = this;
+    return {
+      manifest: this.#options.manifest,
+      clock: simulation.clock,
+      entropy: simulation.entropy.fork(`${peer} at ${simulation.clock.nowMs()}`),
+      performer: simulation.performer(peer),
+      scheduler: simulation.scheduler,
+      wire: this.hub.attach(peer),
+      rendezvous: this.rendezvous.of(peer),
+      signer: simulatedSigner(peer),
+      verify: simulatedVerify,
+      addresses: () => [`/memory/${peer}`],
+      learnAddresses: () => {},
+      trace: simulation.trace,
+      escalate: ({ actor, error }) => {
+        throw new Error(`Cannot go on: ${actor} of ${peer} crashed for good`, { cause: error });
+      },
+    };
+  }
+}
+
+function defaultDurationMs(work: Work): number {
+  switch (work.kind) {
+    case "forward":
+      return 10;
+    case "backward":
+      return 20;
+    case "lookup":
+    case "announce":
+      return 5;
+    default:
+      return 2;
+  }
+}
