@@ -9,5 +9,7 @@ export * from "./device.ts";
 export * from "./gradient.ts";
 export { type Graph, GraphBuilder, type Node, type Output, type Value } from "./graph.ts";
 export type { OpName } from "./ops.ts";
+export { ReferenceDevice } from "./reference/device.ts";
+export { Scope } from "./scope.ts";
 export { type Dimension, elementCount, formatShape, type Shape } from "./shapes.ts";
 export * from "./square_sum.ts";

@@ -47,8 +47,9 @@ export function shapeRule<Attributes>(
   const [left, right] = rule.split("->").map((side) =>
     side.split(",").map((pattern) => pattern.trim().split(/\s+/))
   );
+  const numerals = [...left, ...right].flat().filter((name) => /^\d+$/.test(name));
   return (inputs, attributes) => {
-    const bound = new Map<string, Shape>();
+    const bound = new Map<string, Shape>(numerals.map((name) => [name, [Number(name)]]));
     for (const [name, size] of Object.entries(sizes(attributes))) bound.set(name, [size]);
     left.forEach((pattern, index) => match(pattern, inputs[index], index, bound));
     return right.map((pattern) => pattern.flatMap((name) => bound.get(name) ?? fail(`${name} is not bound`)));
@@ -69,7 +70,7 @@ function match(
   const front = shape.length - fixed;
   pattern.forEach((name, position) => {
     const got = open && position === 0 ? shape.slice(0, front) : [shape[front + position - (open ? 1 : 0)]];
-    const known = /^\d+$/.test(name) ? [Number(name)] : bound.get(name);
+    const known = bound.get(name);
     if (known === undefined) bound.set(name, got);
     else if (!sameShape(known, got)) {
       fail(

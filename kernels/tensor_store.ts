@@ -1,0 +1,138 @@
+/**
+ * The live tensors of a device whose memory is the host's: who is alive, how
+ * many bytes they hold, and buffers to use again. It does not compute.
+ */
+
+import { checkTensor } from "./bind.ts";
+import type { DataType, DeviceTensor, HostTensor, NamedTensors } from "./device.ts";
+import type { Graph, Value } from "./graph.ts";
+import { elementCount, formatShape } from "./shapes.ts";
+
+/** A tensor in host memory that a device owns. */
+export interface StoredTensor extends DeviceTensor {
+  readonly data: Float32Array | Int32Array;
+}
+
+/** Where a device keeps its tensors. */
+export class TensorStore {
+  readonly #device: string;
+  readonly #live = new Set<DeviceTensor>();
+  /** Buffers of freed tensors by their size, oldest first. */
+  readonly #spare = new Map<number, ArrayBuffer[]>();
+  readonly #spareBytesMax: number;
+  #spareBytes = 0;
+  #bytesInUse = 0;
+
+  /**
+   * @param device name of the device, for messages.
+   * @param spareBytesMax bytes of freed buffers that are kept for tensors of the same size. Fresh
+   *   memory must be zeroed and mapped page by page, which costs more than an elementwise op.
+   */
+  constructor(device: string, spareBytesMax: number) {
+    this.#device = device;
+    this.#spareBytesMax = spareBytesMax;
+  }
+
+  /** Bytes that live tensors hold. */
+  get bytesInUse(): number {
+    return this.#bytesInUse;
+  }
+
+  /** A live tensor. Its contents are left over from another one. */
+  allocate(dataType: DataType, shape: readonly number[]): StoredTensor {
+    const length = elementCount(shape);
+    const buffer = this.#takeSpare(length * 4) ?? new ArrayBuffer(length * 4);
+    const data = dataType === "f32" ? new Float32Array(buffer) : new Int32Array(buffer);
+    const tensor: StoredTensor = Object.freeze({ dataType, shape: Object.freeze([...shape]), data });
+    this.#live.add(tensor);
+    this.#bytesInUse += buffer.byteLength;
+    return tensor;
+  }
+
+  /**
+   * A live tensor with a copy of these contents.
+   *
+   * @throws {TypeError} if the data is not what type and shape say.
+   */
+  copy(tensor: HostTensor): StoredTensor {
+    checkTensor("Cannot upload tensor", tensor);
+    const stored = this.allocate(tensor.dataType, tensor.shape);
+    stored.data.set(tensor.data);
+    return stored;
+  }
+
+  /**
+   * The tensor as its store knows it.
+   *
+   * @param action begins the message, as in `Cannot download tensor`.
+   * @throws {TypeError} if it was freed, or is another device's.
+   */
+  find(action: string, tensor: DeviceTensor): StoredTensor {
+    if (this.#live.has(tensor)) return tensor as StoredTensor;
+    throw new TypeError(
+      `${action} ${formatShape(tensor.shape)}: ${this.#device} does not hold it, or it was freed`,
+    );
+  }
+
+  /**
+   * The tensors that a graph asks for. Others are ignored.
+   *
+   * @throws {TypeError} if one is missing, was freed, is another device's, or is updated while it is
+   *   also another input.
+   */
+  findInputs(graph: Graph, inputs: NamedTensors): Map<Value, StoredTensor> {
+    const found = new Map<Value, StoredTensor>();
+    const uses = new Map<StoredTensor, number>();
+    for (const value of graph.inputs) {
+      const tensor = Object.hasOwn(inputs, value.name) ? inputs[value.name] : undefined;
+      if (!tensor) throw new TypeError(`Cannot run graph: input ${value.name} is missing`);
+      const stored = this.find(`Cannot run graph with ${value.name}`, tensor);
+      found.set(value, stored);
+      uses.set(stored, (uses.get(stored) ?? 0) + 1);
+    }
+    for (const value of graph.inputs) {
+      const updated = graph.outputs.some(({ updates }) => updates === value.name);
+      if (updated && uses.get(found.get(value)!)! > 1) {
+        throw new TypeError(`Cannot run graph: ${value.name} is updated and also another input`);
+      }
+    }
+    return found;
+  }
+
+  /**
+   * Replaces a tensor's contents.
+   *
+   * @throws {TypeError} if type or length differ.
+   */
+  overwrite(tensor: DeviceTensor, data: Float32Array | Int32Array): void {
+    const { dataType, shape, data: target } = this.find("Cannot write tensor", tensor);
+    checkTensor("Cannot write tensor", { dataType, shape, data });
+    target.set(data);
+  }
+
+  /** Ends a tensor's life; its buffer serves the next one of its size. */
+  free(tensor: DeviceTensor): void {
+    const { data } = this.find("Cannot free tensor", tensor);
+    this.#live.delete(tensor);
+    this.#bytesInUse -= data.byteLength;
+    if (this.#spareBytes + data.byteLength > this.#spareBytesMax) return;
+    const buffers = this.#spare.get(data.byteLength) ?? [];
+    buffers.push(data.buffer as ArrayBuffer);
+    this.#spare.set(data.byteLength, buffers);
+    this.#spareBytes += data.byteLength;
+  }
+
+  /** Ends every tensor's life. */
+  clear(): void {
+    this.#live.clear();
+    this.#spare.clear();
+    this.#spareBytes = 0;
+    this.#bytesInUse = 0;
+  }
+
+  #takeSpare(bytes: number): ArrayBuffer | undefined {
+    const buffer = this.#spare.get(bytes)?.pop();
+    if (buffer) this.#spareBytes -= bytes;
+    return buffer;
+  }
+}
