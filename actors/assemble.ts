@@ -195,7 +195,6 @@ function assemble(
   const run = manifestHash(parts.manifest);
   const directory = new Directory({
     run,
-    stages: partition(parts.manifest).length,
     rendezvous: parts.rendezvous,
     signer: parts.signer,
     verify: parts.verify,

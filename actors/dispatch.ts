@@ -91,7 +91,6 @@ export class Dispatch {
   refused(from: PeerId, { walk, retryAfterMs }: MessageOf<"refused">): void {
     const offer = this.#held(from, walk);
     if (offer === undefined) return;
-    this.#router.settle(from, { tokens: offer.tokens, seconds: 0, refused: true });
     this.#router.refused(from, this.#context.clock.nowMs() + retryAfterMs);
     this.#place(offer);
   }

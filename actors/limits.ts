@@ -9,6 +9,9 @@ export const MAILBOX_MESSAGES_MAX = 1024;
 /** CBOR header of a frame. The largest holds a step's micro-batch numbers and a member list. */
 export const FRAME_HEADER_BYTES_MAX = 256 * 1024;
 
+/** Arrays and objects inside each other in a frame's header. The messages need five. */
+export const FRAME_HEADER_DEPTH_MAX = 16;
+
 /** Raw tensors of one frame: hidden states of 8 × 2048 tokens × 4096 wide in f32, or one piece of a slice. */
 export const FRAME_PAYLOAD_BYTES_MAX = 256 * 1024 * 1024;
 

@@ -1,0 +1,145 @@
+/**
+ * What a peer says of itself to everybody: which service of which run it offers,
+ * at which state, and where it can be reached. Signed and with an expiry. This
+ * file believes nothing without a signature, and holds no keys: signing and
+ * verifying are arguments.
+ */
+
+import { decode, Encoder } from "cbor-x";
+import { z } from "zod";
+
+/** The service of a stage's hosts. */
+export function stageService(stage: number): string {
+  return `stage:${stage}`;
+}
+
+/** Longest time that an announcement may be valid. */
+export const VALIDITY_MS_MAX = 10 * 60_000;
+
+/** How far the clocks of two peers may differ. */
+export const CLOCK_SKEW_MS_MAX = 60_000;
+
+/** Bytes of an announcement with its envelope. */
+export const ANNOUNCEMENT_BYTES_MAX = 8192;
+
+const schema = z.strictObject({
+  run: z.string().regex(/^[0-9a-f]{64}$/),
+  service: z.string().regex(/^(coordinator|stage:\d{1,4})$/),
+  peer: z.string().min(1).max(128),
+  /** Optimizer steps that the offered state has taken. */
+  step: z.int().min(0),
+  stateHash: z.string().regex(/^[0-9a-f]{64}$/).nullable(),
+  /** Multiaddrs. */
+  addresses: z.array(z.string().max(256)).max(16),
+  device: z.string().max(64),
+  /** Seconds of work that wait. */
+  load: z.number().min(0).max(1e6),
+  /** Of two announcements of one peer the higher number holds. */
+  sequence: z.int().min(0),
+  issuedAtMs: z.int().min(0),
+  expiresAtMs: z.int().min(0),
+});
+
+/** A peer's word about itself, see the schema for units. */
+export type Announcement = Readonly<z.infer<typeof schema>>;
+
+/** Signs as one peer. */
+export interface Signer {
+  readonly peer: string;
+  sign(bytes: Uint8Array): Uint8Array | Promise<Uint8Array>;
+}
+
+/** Whether `peer` signed exactly these bytes. */
+export type Verify = (peer: string, bytes: Uint8Array, signature: Uint8Array) => boolean | Promise<boolean>;
+
+/** An announcement that must not be believed; the message says why. */
+export class BadAnnouncement extends Error {
+  override name = "BadAnnouncement";
+}
+
+const envelope = z.strictObject({
+  body: z.instanceof(Uint8Array),
+  signature: z.instanceof(Uint8Array),
+});
+
+const encoder = new Encoder({ useRecords: false, tagUint8Array: false });
+
+/** An announcement as it travels: the bytes that were signed, and their signature. */
+export async function signAnnouncement(announcement: Announcement, signer: Signer): Promise<Uint8Array> {
+  if (announcement.peer !== signer.peer) {
+    throw new TypeError(`Cannot sign announcement: it is of ${announcement.peer}, the key of ${signer.peer}`);
+  }
+  const body = Uint8Array.from(encoder.encode(schema.parse(announcement)));
+  const signature = Uint8Array.from(await signer.sign(body));
+  return Uint8Array.from(encoder.encode({ body, signature }));
+}
+
+/**
+ * What an announcement's bytes say, without asking who signed them: shape, bounds
+ * and times are checked. For rules that must answer at once; see `verifyAnnouncement`.
+ *
+ * @throws {BadAnnouncement}
+ */
+export function readAnnouncement(
+  bytes: Uint8Array,
+  epochMs: number,
+): { readonly announcement: Announcement; readonly body: Uint8Array; readonly signature: Uint8Array } {
+  if (bytes.length > ANNOUNCEMENT_BYTES_MAX) {
+    throw new BadAnnouncement(
+      `Cannot read announcement: ${bytes.length} bytes, at most ${ANNOUNCEMENT_BYTES_MAX}`,
+    );
+  }
+  const { body, signature } = parse(envelope, bytes, "envelope");
+  const announcement = parse(schema, body, "announcement");
+  const { issuedAtMs, expiresAtMs, peer } = announcement;
+  if (expiresAtMs <= epochMs) {
+    throw new BadAnnouncement(
+      `Cannot believe announcement of ${peer}: it expired ${epochMs - expiresAtMs} ms ago`,
+    );
+  }
+  if (issuedAtMs > epochMs + CLOCK_SKEW_MS_MAX) {
+    throw new BadAnnouncement(
+      `Cannot believe announcement of ${peer}: issued ${issuedAtMs - epochMs} ms from now`,
+    );
+  }
+  if (expiresAtMs - issuedAtMs > VALIDITY_MS_MAX || expiresAtMs <= issuedAtMs) {
+    throw new BadAnnouncement(
+      `Cannot believe announcement of ${peer}: valid for ${
+        expiresAtMs - issuedAtMs
+      } ms, at most ${VALIDITY_MS_MAX}`,
+    );
+  }
+  return { announcement, body, signature };
+}
+
+/**
+ * An announcement from its bytes.
+ *
+ * @throws {BadAnnouncement} if it is malformed, out of bounds, expired, or not signed by the peer it names.
+ */
+export async function verifyAnnouncement(
+  bytes: Uint8Array,
+  epochMs: number,
+  verify: Verify,
+): Promise<Announcement> {
+  const { announcement, body, signature } = readAnnouncement(bytes, epochMs);
+  if (!await verify(announcement.peer, body, signature)) {
+    throw new BadAnnouncement(
+      `Cannot believe announcement of ${announcement.peer}: the signature is not that peer's`,
+    );
+  }
+  return announcement;
+}
+
+function parse<T>(shape: z.ZodType<T>, bytes: Uint8Array, what: string): T {
+  let value: unknown;
+  try {
+    value = decode(bytes);
+  } catch (error) {
+    throw new BadAnnouncement(`Cannot read ${what}: ${error instanceof Error ? error.message : error}`);
+  }
+  const parsed = shape.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new BadAnnouncement(`Cannot read ${what}: ${issue.path.join(".") || "value"}: ${issue.message}`);
+}

@@ -1,0 +1,143 @@
+/**
+ * Who offers a service now. Peers provide the key of a service and put a signed
+ * record under their own name; whoever looks finds the providers, gets their
+ * records and believes only those that hold. It knows no distances and chooses
+ * nobody.
+ */
+
+import { createHash } from "node:crypto";
+import {
+  type Announcement,
+  BadAnnouncement,
+  signAnnouncement,
+  type Signer,
+  type Verify,
+  verifyAnnouncement,
+} from "./announcement.ts";
+
+/** What a distributed hash table offers. */
+export interface Rendezvous {
+  /** Tells the world that this peer has something under the key (32 bytes); repeated by the implementation. */
+  provide(key: Uint8Array): Promise<void>;
+  /** Peers that said so, the nearest first, without repeats. */
+  providers(key: Uint8Array): Promise<readonly string[]>;
+  put(key: Uint8Array, value: Uint8Array): Promise<void>;
+  get(key: Uint8Array): Promise<Uint8Array | undefined>;
+}
+
+/** Providers of one service that are looked at in one lookup. */
+export const PROVIDERS_MAX = 256;
+
+/** Key under which the providers of a service are found. */
+export function serviceKey(run: string, service: string): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(`murmuration/${run}/${service}`).digest());
+}
+
+/** Name space of the records, for the table's rules. */
+export const RECORD_NAMESPACE = "murmuration-host";
+
+/** Key under which a peer's record lies. */
+export function recordKey(peer: string): Uint8Array {
+  return new TextEncoder().encode(`/${RECORD_NAMESPACE}/${peer}`);
+}
+
+/** What a directory is made of. */
+export interface DirectoryOptions {
+  readonly run: string;
+  readonly rendezvous: Rendezvous;
+  readonly signer: Signer;
+  readonly verify: Verify;
+  readonly epochMs: () => number;
+  /** Told of each record that was not believed. */
+  readonly onRejected?: (peer: string, reason: string) => void;
+}
+
+/** What a peer says; the directory adds name, times and sequence. */
+export interface Saying {
+  readonly service: string;
+  readonly step: number;
+  readonly stateHash: string | null;
+  readonly addresses: readonly string[];
+  readonly device: string;
+  readonly load: number;
+  readonly validityMs: number;
+}
+
+/** The directory of one run, as one peer sees it. */
+export class Directory {
+  readonly #options: DirectoryOptions;
+  /** Highest sequence seen of each peer, so that an old record doesn't come back. Bounded. */
+  readonly #sequences = new Map<string, number>();
+  #sequence = 0;
+  #provided: string | undefined;
+
+  constructor(options: DirectoryOptions) {
+    this.#options = options;
+  }
+
+  /** Announces this peer. To be repeated before it expires. */
+  async announce({ validityMs, addresses, ...saying }: Saying): Promise<void> {
+    const { run, rendezvous, signer, epochMs } = this.#options;
+    const issuedAtMs = Math.floor(epochMs());
+    // Later lives of a peer come later, so the clock keeps sequences rising across restarts.
+    this.#sequence = Math.max(this.#sequence + 1, issuedAtMs);
+    const bytes = await signAnnouncement({
+      run,
+      peer: signer.peer,
+      ...saying,
+      addresses: addresses.slice(0, 16),
+      sequence: this.#sequence,
+      issuedAtMs,
+      expiresAtMs: issuedAtMs + validityMs,
+    }, signer);
+    await rendezvous.put(recordKey(signer.peer), bytes);
+    if (this.#provided === saying.service) return;
+    await rendezvous.provide(serviceKey(run, saying.service));
+    this.#provided = saying.service;
+  }
+
+  /** Everybody who offers the service and can be believed, sorted by peer. */
+  async lookUp(service: string): Promise<readonly Announcement[]> {
+    const { run, rendezvous } = this.#options;
+    const providers = await rendezvous.providers(serviceKey(run, service));
+    const unique = [...new Set(providers)].slice(0, PROVIDERS_MAX);
+    const found = await Promise.all(unique.map((peer) => this.#record(peer, service)));
+    return found.filter((it) => it !== undefined).sort((a, b) => a.peer < b.peer ? -1 : 1);
+  }
+
+  async #record(peer: string, service: string): Promise<Announcement | undefined> {
+    const { run, rendezvous, verify, epochMs, onRejected } = this.#options;
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = await rendezvous.get(recordKey(peer));
+    } catch (error) {
+      onRejected?.(peer, `its record can't be had: ${error instanceof Error ? error.message : error}`);
+    }
+    if (bytes === undefined) return undefined;
+    try {
+      const announcement = await verifyAnnouncement(bytes, epochMs(), verify);
+      if (announcement.peer !== peer) {
+        throw new BadAnnouncement(`the record of ${peer} is of ${announcement.peer}`);
+      }
+      // A peer that moved on is no longer here: not a lie.
+      if (announcement.run !== run || announcement.service !== service) return undefined;
+      const known = this.#sequences.get(peer) ?? 0;
+      if (announcement.sequence < known) {
+        throw new BadAnnouncement(
+          `the record of ${peer} has sequence ${announcement.sequence}, ${known} is known`,
+        );
+      }
+      this.#sequences.delete(peer);
+      this.#sequences.set(peer, announcement.sequence);
+      for (const oldest of this.#sequences.keys()) {
+        if (this.#sequences.size <= 4 * PROVIDERS_MAX) break;
+        this.#sequences.delete(oldest);
+      }
+      return announcement;
+    } catch (error) {
+      if (!(error instanceof BadAnnouncement)) throw error;
+      onRejected?.(peer, error.message);
+      return undefined;
+    }
+  }
+}

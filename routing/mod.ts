@@ -1,0 +1,22 @@
+/** Who serves what, and who is next: pure decisions. */
+
+export {
+  type Announcement,
+  BadAnnouncement,
+  readAnnouncement,
+  signAnnouncement,
+  type Signer,
+  stageService,
+  type Verify,
+  verifyAnnouncement,
+} from "./announcement.ts";
+export {
+  Directory,
+  RECORD_NAMESPACE,
+  recordKey,
+  type Rendezvous,
+  type Saying,
+  serviceKey,
+} from "./directory.ts";
+export { MemoryRendezvous } from "./memory_rendezvous.ts";
+export { type Choice, Router, ROUTER_PEERS_MAX, type Task } from "./router.ts";
