@@ -19,6 +19,7 @@ export class TensorStore {
   readonly #live = new Set<DeviceTensor>();
   /** Buffers of freed tensors by their size, oldest first. */
   readonly #spare = new Map<number, ArrayBuffer[]>();
+  readonly #pins = new Map<StoredTensor, number>();
   readonly #spareBytesMax: number;
   #spareBytes = 0;
   #bytesInUse = 0;
@@ -100,22 +101,39 @@ export class TensorStore {
   }
 
   /**
-   * Replaces a tensor's contents.
+   * A tensor that can take this data.
    *
-   * @throws {TypeError} if type or length differ.
+   * @throws {TypeError} if it was freed, or type or length differ.
    */
-  overwrite(tensor: DeviceTensor, data: Float32Array | Int32Array): void {
-    const { dataType, shape, data: target } = this.find("Cannot write tensor", tensor);
-    checkTensor("Cannot write tensor", { dataType, shape, data });
-    target.set(data);
+  findWritable(tensor: DeviceTensor, data: Float32Array | Int32Array): StoredTensor {
+    const stored = this.find("Cannot write tensor", tensor);
+    checkTensor("Cannot write tensor", { ...stored, data });
+    return stored;
+  }
+
+  /**
+   * Keeps memory of these tensors from being used again, even if they are freed.
+   *
+   * @returns what ends this.
+   */
+  pin(tensors: readonly StoredTensor[]): () => void {
+    for (const tensor of tensors) this.#pins.set(tensor, (this.#pins.get(tensor) ?? 0) + 1);
+    return () => {
+      for (const tensor of tensors) {
+        const left = this.#pins.get(tensor)! - 1;
+        if (left > 0) this.#pins.set(tensor, left);
+        else this.#pins.delete(tensor);
+      }
+    };
   }
 
   /** Ends a tensor's life; its buffer serves the next one of its size. */
   free(tensor: DeviceTensor): void {
-    const { data } = this.find("Cannot free tensor", tensor);
+    const stored = this.find("Cannot free tensor", tensor);
+    const { data } = stored;
     this.#live.delete(tensor);
     this.#bytesInUse -= data.byteLength;
-    if (this.#spareBytes + data.byteLength > this.#spareBytesMax) return;
+    if (this.#pins.has(stored) || this.#spareBytes + data.byteLength > this.#spareBytesMax) return;
     const buffers = this.#spare.get(data.byteLength) ?? [];
     buffers.push(data.buffer as ArrayBuffer);
     this.#spare.set(data.byteLength, buffers);

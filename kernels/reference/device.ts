@@ -28,7 +28,7 @@ export class ReferenceDevice implements Device {
   }
 
   write(tensor: DeviceTensor, data: Float32Array | Int32Array): void {
-    this.#store.overwrite(tensor, data);
+    this.#store.findWritable(tensor, data).data.set(data);
   }
 
   free(tensor: DeviceTensor): void {
