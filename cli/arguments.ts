@@ -25,9 +25,15 @@ export class Failure extends Error {
   override name = "Failure";
 }
 
-/** Somebody asked the command to end: exit code 130, nothing shown. */
-export class Interrupted extends Error {
-  override name = "Interrupted";
+/** All that is to be said has been said: the command ends with this code, and nothing is shown. */
+export class Exit extends Error {
+  override name = "Exit";
+  readonly code: number;
+
+  constructor(code: number) {
+    super(`Exit with code ${code}`);
+    this.code = code;
+  }
 }
 
 /** How a command introduces itself. */
@@ -91,7 +97,7 @@ export async function execute(
     if (error instanceof CommanderError) {
       return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
     }
-    if (error instanceof Interrupted) return EXIT_INTERRUPTED;
+    if (error instanceof Exit) return error.code;
     if (error instanceof UsageError) {
       output.err(`error: ${error.message}\n`);
       return EXIT_USAGE;

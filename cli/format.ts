@@ -1,8 +1,10 @@
 /** Numbers and names as a person reads them. It rounds; nothing computes with what it returns. */
 
-/** `12,345`; below ten, one decimal: `3.1`. */
+/** `12,345`; below ten, one decimal where it is no whole number: `3.1`. */
 export function rate(value: number): string {
-  return value < 10 ? value.toFixed(1) : Math.round(value).toLocaleString("en-US");
+  return value < 10 && !Number.isInteger(value)
+    ? value.toFixed(1)
+    : Math.round(value).toLocaleString("en-US");
 }
 
 /** `2.3142`. */

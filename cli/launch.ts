@@ -18,7 +18,7 @@ export async function launch(box: Box): Promise<number> {
   // A terminal's Ctrl-C reaches the child as well. Asking twice must not kill it, so it is asked by its leash.
   const leash = child.stdin;
   const letGo = () => void leash.close().catch(() => {});
-  using interruption = listenForInterruption(() => child.kill("SIGKILL"));
+  using interruption = listenForInterruption({ insist: () => child.kill("SIGKILL") });
   interruption.signal.addEventListener("abort", letGo, { once: true });
   const status = await child.status;
   interruption.signal.removeEventListener("abort", letGo);

@@ -18,8 +18,8 @@ import type { LogLevel } from "./options.ts";
 
 /** How logs are written. */
 export interface LoggingOptions {
-  readonly level: LogLevel;
-  readonly json: boolean;
+  readonly logLevel: LogLevel;
+  readonly json?: boolean;
 }
 
 /**
@@ -38,7 +38,7 @@ export async function startLogging(
     reset: true,
     sinks: { standardError: sink },
     loggers: [
-      { category: "murmuration", lowestLevel: options.level, sinks: ["standardError"] },
+      { category: "murmuration", lowestLevel: options.logLevel, sinks: ["standardError"] },
       // Logtape's own complaints; without this line it introduces itself on every start.
       { category: ["logtape", "meta"], lowestLevel: "warning", sinks: ["standardError"] },
     ],

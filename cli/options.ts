@@ -47,6 +47,11 @@ export function text(value: string): string {
   throw new InvalidArgumentError("It must not be empty.");
 }
 
+/** Paths of files, one a call, gathered. */
+export function paths(value: string, previous: readonly string[] | undefined): readonly string[] {
+  return [...previous ?? [], text(value)];
+}
+
 /** An address to listen on: `/ip4/0.0.0.0/tcp/4001`. Port 0 takes any free one. */
 export function listenAddress(value: string): string {
   const names = protocols(value);
@@ -97,6 +102,8 @@ export interface JoinOptions {
   readonly bootstrap: readonly string[];
   readonly listen: string;
   readonly logLevel: LogLevel;
+  /** Whether to end when standard input does. */
+  readonly leash?: boolean;
 }
 
 /** How much is told on standard error. */
@@ -115,20 +122,15 @@ export function joinOptions(
       text,
     ),
   )
-    .addOption(
-      new Option(
-        "--bootstrap <multiaddr...>",
-        "a peer of the run that is up already; give several if you know them",
-      )
-        .argParser(peerAddresses).default([], "none"),
-    )
+    .addOption(bootstrapOption())
     .option(
       "--listen <multiaddr>",
       "address to listen on; port 0 takes any free one",
       listenAddress,
       defaults.listen,
     )
-    .addOption(logLevelOption());
+    .addOption(logLevelOption())
+    .addOption(leashOption());
 }
 
 /**
@@ -142,6 +144,12 @@ export function required(command: Command, option: Option): Command {
   });
 }
 
+/** `--bootstrap`. */
+export function bootstrapOption(): Option {
+  return new Option("--bootstrap <multiaddr...>", "a peer that is up already; give several if you know them")
+    .argParser(peerAddresses).default([], "none");
+}
+
 /** `--log-level`. */
 export function logLevelOption(): Option {
   return new Option("--log-level <level>", "how much is told on standard error")
@@ -152,4 +160,9 @@ export function logLevelOption(): Option {
 export function deviceOption(): Option {
   return new Option("--device <device>", "what computes").choices(DEVICES)
     .default("auto");
+}
+
+/** `--leash`: for a program that starts this one; a person has no use for it. */
+export function leashOption(): Option {
+  return new Option("--leash", "end when standard input does").hideHelp();
 }

@@ -5,11 +5,15 @@
 
 import cliProgress from "cli-progress";
 import type { RunEvent } from "../actors/report.ts";
+import type { Output } from "./arguments.ts";
 import * as format from "./format.ts";
+import { toLine } from "./metrics.ts";
 
 /** Shows a run's events. */
 export interface Progress {
   show(event: RunEvent): void;
+  /** Writes text that is no event (whole lines, their ends included) without harm to the bar. */
+  note(text: string): void;
   /** Leaves the screen in order. Nothing is shown after it. */
   stop(): void;
 }
@@ -30,6 +34,7 @@ const LINES = 40;
 /** A bar that stays at the foot of a terminal, under lines that say who came and went. */
 export function progressBar(options: ProgressOptions, stream: NodeJS.WriteStream): Progress {
   const pace = new Pace();
+  let stopped = false;
   const bars = new cliProgress.MultiBar({
     stream,
     format: "{bar} {value}/{total} · {detail}",
@@ -48,18 +53,21 @@ export function progressBar(options: ProgressOptions, stream: NodeJS.WriteStream
       const words = describe(event);
       if (words !== undefined) bars.log(`${words}\n`);
     },
-    stop: () => bars.stop(),
+    note: (text) => stopped ? void stream.write(text) : bars.log(text),
+    stop() {
+      stopped = true;
+      bars.stop();
+    },
   };
 }
 
 /** One line for what happens, and for some of the steps. */
-export function progressLines(options: ProgressOptions, write: (line: string) => void): Progress {
+export function progressLines(options: ProgressOptions, output: Output): Progress {
   const pace = new Pace();
   const every = Math.max(1, Math.ceil((options.steps - options.from) / LINES));
-  let stopped = false;
+  const write = (line: string) => output.err(`${line}\n`);
   return {
     show(event) {
-      if (stopped) return;
       if (event.kind === "step") {
         const speed = pace.add(event);
         if (event.step % every !== 0 && event.step !== options.steps && event.step !== options.from + 1) {
@@ -71,10 +79,14 @@ export function progressLines(options: ProgressOptions, write: (line: string) =>
       const words = describe(event);
       if (words !== undefined) write(words);
     },
-    stop() {
-      stopped = true;
-    },
+    note: output.err,
+    stop() {},
   };
+}
+
+/** Every event as a JSON line on standard output, for a program. */
+export function eventLines(output: Output): Progress {
+  return { show: (event) => output.out(toLine(event)), note: output.err, stop() {} };
 }
 
 /** What an event means, in a line; `undefined` for those that only move the bar. */

@@ -1,0 +1,77 @@
+/**
+ * `deno task host`: holds a stage of a run. This process only reads the flags
+ * and leads the one that does the work, which lives in a box (see `box.ts`).
+ */
+
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { partition } from "../run/mod.ts";
+import { command, execute, Exit, UsageError } from "./arguments.ts";
+import { HOME_DIRECTORY } from "./box.ts";
+import { holdDataDirectory } from "./data_directory.ts";
+import { hostBox, type HostOptions } from "./host_box.ts";
+import { launch } from "./launch.ts";
+import { readManifest } from "./manifest_file.ts";
+import { deviceOption, joinOptions, text, wholeNumber } from "./options.ts";
+
+/** Cores of the largest machines of today, doubled; more is a slip of the finger. */
+const THREADS_MAX = 1024;
+
+/** Where hosts keep their data, unless told otherwise. */
+const DATA_DIRECTORY = join(HOME_DIRECTORY, "host");
+
+const hostCommand: Command = joinOptions(
+  command({
+    name: "host",
+    summary: "Hold one stage of a run's model: compute for whoever trains it or reads from it.\n" +
+      "The work is done in a process that reaches the network and its own data folder, nothing else.",
+    examples: [
+      {
+        does: "serve whichever stage needs it most",
+        line: "deno task host --run runs/demo.json --bootstrap /ip4/…",
+      },
+      {
+        does: "serve stage 1 on four threads, and be reached at a fixed port",
+        line: "deno task host --run runs/demo.json --bootstrap /ip4/… \\\n" +
+          "      --stage 1 --threads 4 --listen /ip4/0.0.0.0/tcp/4002",
+      },
+      {
+        does: "a second host on the same machine needs a data folder of its own",
+        line: "deno task host --run runs/demo.json --bootstrap /ip4/… --data-dir .murmuration/second",
+      },
+    ],
+  }),
+  { listen: "/ip4/0.0.0.0/tcp/0" },
+)
+  .option(
+    "--stage <number>",
+    "stage to serve, from 0; without it: the one that needs it most",
+    wholeNumber(0),
+  )
+  .addOption(
+    new Option("--data-dir <folder>", "where this host keeps its key and its snapshots")
+      .argParser(text).default(DATA_DIRECTORY, ".murmuration/host"),
+  )
+  .option(
+    "--threads <number>",
+    "threads to compute on; without it: as the device sees fit",
+    wholeNumber(1, THREADS_MAX),
+  )
+  .addOption(deviceOption())
+  .option("--json", "tell what happens as JSON lines on standard output")
+  .action(host);
+
+async function host(options: HostOptions): Promise<void> {
+  const manifest = await readManifest(options.run);
+  const stages = partition(manifest).length;
+  if (options.stage !== undefined && options.stage >= stages) {
+    throw new UsageError(
+      `Cannot serve stage ${options.stage}: run ${manifest.name} has stages 0 to ${stages - 1}`,
+    );
+  }
+  using data = await holdDataDirectory(options.dataDir);
+  const code = await launch(hostBox({ ...options, dataDir: data.path }));
+  if (code !== 0) throw new Exit(code);
+}
+
+if (import.meta.main) Deno.exit(await execute(hostCommand, Deno.args));

@@ -1,0 +1,30 @@
+/** The box of a host: which program, and what it may read. It starts nothing. */
+
+import { resolve } from "node:path";
+import type { Box } from "./box.ts";
+import type { DeviceChoice, JoinOptions } from "./options.ts";
+
+/** The flags of a host. */
+export interface HostOptions extends JoinOptions {
+  readonly stage?: number;
+  readonly dataDir: string;
+  readonly threads?: number;
+  readonly device: DeviceChoice;
+  readonly json?: boolean;
+}
+
+/** The box of a host with these flags; its data folder must be there. The program reads them with {@link fromBox}. */
+export function hostBox(options: HostOptions): Box {
+  const run = resolve(options.run);
+  return {
+    program: new URL("./boxed_host.ts", import.meta.url),
+    args: [JSON.stringify({ ...options, run })],
+    dataDirectory: options.dataDir,
+    readable: [run],
+  };
+}
+
+/** The flags as the boxed program finds them. Whoever leads it has checked them. */
+export function fromBox(args: readonly string[]): HostOptions {
+  return JSON.parse(args[0]!);
+}

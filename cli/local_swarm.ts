@@ -1,0 +1,181 @@
+/**
+ * A swarm of real processes on this machine: one that introduces, hosts in
+ * their boxes, a trainer, a reader. Used to show and to test what strangers'
+ * machines do; it computes nothing and knows no story.
+ */
+
+import { join } from "node:path";
+import type { Clock } from "../actors/core/clock.ts";
+import type { RunEvent } from "../actors/report.ts";
+import { Failure } from "./arguments.ts";
+import { startInBox } from "./box.ts";
+import { Child } from "./child.ts";
+import { hostBox } from "./host_box.ts";
+import { fromLine } from "./metrics.ts";
+import type { DeviceChoice } from "./options.ts";
+
+/** Reached by this machine alone. */
+const LISTEN = "/ip4/127.0.0.1/tcp/0";
+
+/** Lines of a log that are shown when its process has failed. */
+const LOG_LINES_SHOWN = 12;
+
+/** A host of the swarm. */
+export interface LocalHost {
+  /** Name of its process in this swarm, from 1. */
+  readonly number: number;
+  readonly peer: string;
+  readonly pid: number;
+  /** Ends it as a power cut would; returns when it is gone. */
+  kill(): Promise<void>;
+}
+
+/** What the swarm is about. */
+export interface LocalSwarmOptions {
+  /** Manifest of the run. */
+  readonly run: string;
+  /** Empty folder for data and logs; its owner removes it. */
+  readonly folder: string;
+  readonly device: DeviceChoice;
+  /** Threads that each host computes on. */
+  readonly threads: number;
+  readonly clock: Clock;
+}
+
+/** The swarm; disposing of it ends all its processes. */
+export class LocalSwarm implements AsyncDisposable {
+  readonly #options: LocalSwarmOptions;
+  readonly #children = new Set<Child>();
+  readonly #address: string;
+  #hosts = 0;
+
+  private constructor(options: LocalSwarmOptions, bootstrap: Child, address: string) {
+    this.#options = options;
+    this.#children.add(bootstrap);
+    this.#address = address;
+  }
+
+  /** Starts the process that introduces the others. @throws {Failure} if it does not come up. */
+  static async start(options: LocalSwarmOptions): Promise<LocalSwarm> {
+    const log = join(options.folder, "bootstrap.log");
+    const args = ["--leash", "--listen", LISTEN, "--data-dir", join(options.folder, "bootstrap")];
+    const bootstrap = Child.start(new URL("./bootstrap.ts", import.meta.url), args, log, options.clock);
+    const { value: address } = await bootstrap.lines().next();
+    if (address === undefined) {
+      await bootstrap[Symbol.asyncDispose]();
+      throw new Failure(`The process that introduces peers did not come up\n${await tail(log)}`);
+    }
+    return new LocalSwarm(options, bootstrap, address);
+  }
+
+  /**
+   * Starts a host in its box; returns when it is up, which is before it serves.
+   *
+   * @param stage to serve; without it the one that needs it most.
+   * @throws {Failure} if it does not come up.
+   */
+  async startHost(stage?: number): Promise<LocalHost> {
+    const { run, folder, device, threads, clock } = this.#options;
+    const number = ++this.#hosts;
+    const dataDir = join(folder, `host-${number}`);
+    await Deno.mkdir(dataDir);
+    const box = hostBox({
+      run,
+      bootstrap: [this.#address],
+      listen: LISTEN,
+      logLevel: "info",
+      dataDir,
+      device,
+      threads,
+      json: true,
+      ...stage === undefined ? {} : { stage },
+    });
+    const log = join(folder, `host-${number}.log`);
+    const child = new Child(await startInBox(box, { stdout: "piped", stderr: "piped" }), log, clock);
+    this.#children.add(child);
+    const lines = child.lines();
+    const first = await lines.next();
+    if (first.done) throw new Failure(`Host ${number} did not come up\n${await tail(log)}`);
+    drain(lines);
+    return {
+      number,
+      peer: JSON.parse(first.value).peer,
+      pid: child.pid,
+      kill: async () => {
+        child.kill();
+        await child.ended();
+        this.#children.delete(child);
+      },
+    };
+  }
+
+  /**
+   * Trains, and tells what happens. Returning early ends the trainer.
+   *
+   * @throws {Failure} if the trainer fails.
+   */
+  async *train(
+    data: string,
+    output: string,
+    flags: readonly string[] = [],
+  ): AsyncGenerator<RunEvent, void, void> {
+    const log = join(this.#options.folder, "train.log");
+    const args = [...this.#join(), "--data", data, "--output", output, "--json", ...flags];
+    const child = Child.start(new URL("./train.ts", import.meta.url), args, log, this.#options.clock);
+    this.#children.add(child);
+    try {
+      for await (const line of child.lines()) {
+        const event = fromLine(line);
+        if (event !== undefined) yield event;
+      }
+      const code = await child.ended();
+      if (code !== 0) throw new Failure(`The trainer failed with code ${code}\n${await tail(log)}`);
+    } finally {
+      await this.#end(child);
+    }
+  }
+
+  /**
+   * Goes on with a text.
+   *
+   * @returns the text, the prompt included.
+   * @throws {Failure} if the reader fails.
+   */
+  async generate(prompt: string, flags: readonly string[] = []): Promise<string> {
+    const log = join(this.#options.folder, "generate.log");
+    const args = [...this.#join(), "--prompt", prompt, ...flags];
+    const child = Child.start(new URL("./generate.ts", import.meta.url), args, log, this.#options.clock);
+    this.#children.add(child);
+    try {
+      const text = (await Array.fromAsync(child.lines())).join("\n");
+      const code = await child.ended();
+      if (code !== 0) throw new Failure(`The reader failed with code ${code}\n${await tail(log)}`);
+      return text;
+    } finally {
+      await this.#end(child);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#children].map((child) => this.#end(child)));
+  }
+
+  #join(): string[] {
+    return ["--leash", "--run", this.#options.run, "--bootstrap", this.#address, "--listen", LISTEN];
+  }
+
+  async #end(child: Child): Promise<void> {
+    await child[Symbol.asyncDispose]();
+    this.#children.delete(child);
+  }
+}
+
+/** Reads on without looking, so that the writer never waits for us. */
+function drain(lines: AsyncIterable<string>): void {
+  Array.fromAsync(lines, () => undefined).catch(() => {});
+}
+
+async function tail(path: string): Promise<string> {
+  const text = await Deno.readTextFile(path).catch(() => "");
+  return text.trimEnd().split("\n").slice(-LOG_LINES_SHOWN).map((line) => `  ${line}`).join("\n");
+}

@@ -1,0 +1,81 @@
+/**
+ * A command's membership of a run: opens the parts of a peer, tells the log what
+ * is worth telling, and gives all of it back at the end. What the peer does is
+ * the command's to say.
+ */
+
+import type { Logger } from "@logtape/logtape";
+import type { PeerParts } from "../actors/assemble.ts";
+import type { Identity } from "../actors/wire/identity.ts";
+import type { Manifest } from "../run/mod.ts";
+import { Failure } from "./arguments.ts";
+import type { JoinOptions } from "./options.ts";
+import { openPeer } from "./peer.ts";
+
+/** A peer's parts, for as long as the command holds them. */
+export interface Member extends AsyncDisposable {
+  readonly parts: PeerParts;
+  /** Rejects when the peer is of no use any more. */
+  readonly broken: Promise<never>;
+  /** Where others can reach it. */
+  addresses(): readonly string[];
+}
+
+/** Who joins, and how. */
+export type MemberOptions = Pick<JoinOptions, "listen" | "bootstrap"> & {
+  readonly manifest: Manifest;
+  readonly identity: Identity;
+  readonly log: Logger;
+};
+
+/**
+ * Joins.
+ *
+ * @throws {Failure} if it can't listen.
+ */
+export async function joinRun(options: MemberOptions): Promise<Member> {
+  const { manifest, identity, log } = options;
+  const broken = Promise.withResolvers<never>();
+  // Whoever waits for it hears of it; nobody may be waiting yet.
+  broken.promise.catch(() => {});
+  const peer = await openPeer({
+    manifest,
+    identity,
+    listen: [options.listen],
+    bootstrap: options.bootstrap,
+    trace: ({ actor, event, fields }) => log.debug(`${actor} ${event}`, { ...fields }),
+    onBootstrapFailure: complain(log),
+    escalate: ({ actor, error }) => {
+      log.error("A role has crashed once too often", { actor, error: String(error) });
+      broken.reject(error);
+    },
+  }).catch(cannotListen);
+  if (options.bootstrap.length === 0) {
+    log.warn("Without --bootstrap this peer meets only those that are told of it", {
+      addresses: peer.node.addresses(),
+    });
+  }
+  return {
+    parts: peer.parts,
+    broken: broken.promise,
+    addresses: () => peer.node.addresses(),
+    [Symbol.asyncDispose]: () => peer.close(),
+  };
+}
+
+/** Tells of a bootstrap peer that does not answer: at once, then ever more rarely. */
+export function complain(log: Logger): (address: string, reason: string, failures: number) => void {
+  return (address, reason, failures) => {
+    // 1, 2, 4, 8, …
+    if ((failures & (failures - 1)) !== 0) return;
+    log.warn("Cannot reach a bootstrap peer yet", { address, reason, failures });
+  };
+}
+
+/** A port that is taken is the person's to choose anew, and no bug. */
+export function cannotListen(error: unknown): never {
+  if (error instanceof Error && error.message.startsWith("Cannot listen on")) {
+    throw new Failure(error.message);
+  }
+  throw error;
+}
