@@ -39,7 +39,7 @@ import {
   partition,
   updateScale,
 } from "../run/mod.ts";
-import type { Stage } from "../stages/mod.ts";
+import { type Stage, stageLayout } from "../stages/mod.ts";
 
 /** What every peer is built from, whatever its roles. */
 export interface PeerParts {
@@ -98,7 +98,8 @@ const SNAPSHOT_EVERY_STEPS = 10;
 /** A peer that serves one stage. */
 export function assembleHost(parts: PeerParts, add: HostParts): Peer {
   const { manifest } = parts;
-  const stages = partition(manifest).length;
+  const slices = partition(manifest);
+  const stages = slices.length;
   if (add.stage !== undefined && !(add.stage < stages)) {
     throw new RangeError(
       `Cannot serve stage ${add.stage}: the model of run ${manifest.name} has stages 0 to ${stages - 1}`,
@@ -108,6 +109,7 @@ export function assembleHost(parts: PeerParts, add: HostParts): Peer {
     averager,
     host({
       openStage: add.openStage,
+      layout: (index) => stageLayout(manifest.model, slices[index]),
       stage: add.stage,
       stages,
       tokensPerMicroBatch: manifest.sequencesPerMicroBatch * manifest.sequenceLength,

@@ -12,6 +12,7 @@ import type { Timer } from "./core/clock.ts";
 import { AVERAGE_CHUNK_FLOATS, EARLY_FLOATS_MAX, PHASE_TIMEOUT_MS } from "./limits.ts";
 import type { Message, MessageOf, Tensor } from "./messages.ts";
 import { behaviour, type Role } from "./role.ts";
+import { squareSum } from "../stages/mod.ts";
 
 /** One run of numbers that came before this replica was asked to average. */
 interface Early {
@@ -212,13 +213,6 @@ class Averager implements Role {
 function allFinite(values: Float32Array): boolean {
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
   return true;
-}
-
-/** Sum of squares in float64, in order: the same bits on every machine. */
-function squareSum(values: Float32Array): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i] * values[i];
-  return sum;
 }
 
 /** The averaging role. */

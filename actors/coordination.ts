@@ -301,7 +301,10 @@ export class Coordination {
     member.accepted = false;
     const { peer, stage } = member;
     this.#commands.push({ kind: "left", peer, stage, reason });
-    for (const row of this.#rows) if (row.cells[stage] === peer) this.#empty(row, stage);
+    // What is being applied has been reduced: it holds this host's share, dead or not.
+    if (this.phase !== "applying") {
+      for (const row of this.#rows) if (row.cells[stage] === peer) this.#empty(row, stage);
+    }
     const awaited = this.#awaited.delete(peer);
     switch (this.phase) {
       case "filling":

@@ -21,7 +21,13 @@ import {
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
 import { Donation, DONATION_TIMER, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
 import { stageService } from "../routing/mod.ts";
-import type { ForwardResult, Stage, StateManifest } from "../stages/mod.ts";
+import {
+  checkStateManifest,
+  type ForwardResult,
+  type Stage,
+  type StageLayout,
+  type StateManifest,
+} from "../stages/mod.ts";
 
 /** States of a stage that survive this process. */
 export interface SnapshotStore {
@@ -39,6 +45,8 @@ export interface SnapshotStore {
 export interface HostOptions {
   /** Builds a stage in its initial state. */
   readonly openStage: (index: number) => Promise<Stage>;
+  /** What a stage holds, to check the manifests of its states. */
+  readonly layout: (index: number) => StageLayout;
   /** The stage that the owner asks for; without it the neediest. */
   readonly stage?: number;
   readonly stages: number;
@@ -251,6 +259,7 @@ class Host implements Role {
       context: this.#context,
       stateHash,
       donors,
+      check: (manifest) => checkStateManifest(this.#options.layout(stage.index), manifest),
       whole: (manifest, bytes) => {
         this.#transfer = undefined;
         this.#import(() => Promise.resolve({ manifest, bytes }));
@@ -660,6 +669,7 @@ class Host implements Role {
         if (accumulate) {
           this.#accumulated.add(walk.microBatch);
           this.#totalAccumulated++;
+          this.#changed();
         }
         if (held.counts && this.#accumulated.has(walk.microBatch)) this.#reportAccumulated(held);
         this.#passBack(held, back);

@@ -63,7 +63,7 @@ const schemas = [
     walk,
     stage,
     /** Stages that still have to accumulate this micro-batch; the others take part without counting. */
-    mask: z.array(stage).max(STAGES_MAX),
+    mask: z.array(stage).max(STAGES_MAX).readonly(),
     /** Who issued the walk and hears how it ends. */
     trainer: peer,
     /** Who keeps the table. */
@@ -111,7 +111,8 @@ const schemas = [
     step: count,
     stateHash: hash.nullable(),
     /** Older states on this host's disk. */
-    snapshots: z.array(z.strictObject({ step: count, stateHash: hash })).max(SNAPSHOTS_OFFERED_MAX),
+    snapshots: z.array(z.strictObject({ step: count, stateHash: hash })).max(SNAPSHOTS_OFFERED_MAX)
+      .readonly(),
     /** Changes when the host starts anew: what it had accumulated is gone. */
     incarnation: count,
     /** Times that a transfer came too late; from the second on the coordinator waits for this host. */
@@ -126,7 +127,7 @@ const schemas = [
     stage,
     step: count,
     stateHash: hash,
-    donors: z.array(peer).max(REPLICAS_MAX),
+    donors: z.array(peer).max(REPLICAS_MAX).readonly(),
   }),
   /** Coordinator to host: you serve from this step and round on, with nothing accumulated. */
   z.strictObject({ kind: z.literal("accepted"), term: count, step: count, round: count }),
@@ -137,7 +138,7 @@ const schemas = [
     kind: z.literal("stateOffer"),
     stateHash: hash,
     step: count,
-    pieces: z.array(hash).max(STATE_PIECES_MAX),
+    pieces: z.array(hash).max(STATE_PIECES_MAX).readonly(),
     pieceBytes: count,
     bytes: count,
   }),
@@ -154,7 +155,7 @@ const schemas = [
     step: count,
     round: count,
     stateHash: hash,
-    microBatches: z.array(microBatch).max(MICRO_BATCHES_MAX),
+    microBatches: z.array(microBatch).max(MICRO_BATCHES_MAX).readonly(),
   }),
   /** Coordinator: your sum disagrees with the table; forget it. */
   z.strictObject({ kind: z.literal("fence"), term: count, step: count, round: count }),
@@ -165,7 +166,7 @@ const schemas = [
     term: count,
     step: count,
     round: count,
-    replicas: z.array(peer).min(1).max(REPLICAS_MAX),
+    replicas: z.array(peer).min(1).max(REPLICAS_MAX).readonly(),
   }),
   z.strictObject({
     kind: z.literal("reduced"),

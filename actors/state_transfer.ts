@@ -10,7 +10,8 @@ import type { Context, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { DONATION_LEASE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
-import { stateHashOf, type StateManifest } from "../stages/mod.ts";
+import { reasonOf } from "./role.ts";
+import type { StateManifest } from "../stages/mod.ts";
 
 /** The name of the timers of a transfer, for the host that owns it. */
 export const TRANSFER_TIMER = "transfer";
@@ -24,6 +25,7 @@ const DONOR_SILENCE_MS = 5000;
 export class Transfer {
   readonly stateHash: string;
   readonly #context: Context<Message>;
+  readonly #check: (manifest: StateManifest) => void;
   readonly #whole: (manifest: StateManifest, bytes: Uint8Array) => void;
   readonly #failed: (reason: string) => void;
   /** Donors that may still be asked, and those that have offered. */
@@ -42,11 +44,14 @@ export class Transfer {
     readonly context: Context<Message>;
     readonly stateHash: string;
     readonly donors: readonly PeerId[];
+    /** Throws unless the manifest is sound in itself and of this stage. */
+    readonly check: (manifest: StateManifest) => void;
     readonly whole: (manifest: StateManifest, bytes: Uint8Array) => void;
     readonly failed: (reason: string) => void;
   }) {
     this.#context = options.context;
     this.stateHash = options.stateHash;
+    this.#check = options.check;
     this.#whole = options.whole;
     this.#failed = options.failed;
     this.#donors = new Set(options.donors.filter((donor) => donor !== options.context.peer));
@@ -74,9 +79,10 @@ export class Transfer {
       return;
     }
     if (this.#manifest === undefined) {
-      const pieces = Math.ceil(manifest.bytes / Math.max(1, manifest.pieceBytes));
-      if (stateHashOf(manifest) !== this.stateHash || pieces !== manifest.pieces.length) {
-        return this.drop(from, "its manifest is not that of the state");
+      try {
+        this.#check(manifest);
+      } catch (error) {
+        return this.drop(from, reasonOf(error));
       }
       this.#manifest = manifest;
       this.#bytes = new Uint8Array(manifest.bytes);

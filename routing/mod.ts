@@ -18,5 +18,6 @@ export {
   type Saying,
   serviceKey,
 } from "./directory.ts";
+export { announcementRules, type RecordRules } from "./record_rules.ts";
 export { MemoryRendezvous } from "./memory_rendezvous.ts";
 export { type Choice, Router, ROUTER_PEERS_MAX, type Task } from "./router.ts";

@@ -1,15 +1,16 @@
 import assert from "node:assert/strict";
-import { trainSolo } from "../stages/mod.ts";
-import { createReferenceDevice } from "../kernels/mod.ts";
+import { createStages, trainSolo } from "../stages/mod.ts";
+import { ReferenceDevice } from "../kernels/mod.ts";
 import type { Manifest } from "../run/mod.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
 import { SimulatedSwarm } from "./simulated_swarm.ts";
 
 /** Loss of each step as one process finds it, and the final state hash of each stage. */
-async function soloLosses(manifest: Manifest, steps: number): Promise<number[]> {
-  const device = createReferenceDevice();
+async function soloLosses(manifest: Manifest): Promise<number[]> {
+  const device = new ReferenceDevice();
   const losses: number[] = [];
-  for await (const { loss } of trainSolo({ device, manifest, dataset: countingDataset(manifest), steps })) {
+  const stages = await createStages(device, manifest);
+  for await (const { loss } of trainSolo({ manifest, dataset: countingDataset(manifest), stages })) {
     losses.push(loss);
   }
   await device.close();
@@ -37,7 +38,7 @@ function assertReplicasAgree(swarm: SimulatedSwarm): void {
 
 Deno.test("3 stages × 2 replicas in simulation take the same 30 steps as one process", async () => {
   const manifest = tinyManifest();
-  const expected = await soloLosses(manifest, 30);
+  const expected = await soloLosses(manifest);
   const swarm = new SimulatedSwarm({ manifest, dataset: countingDataset(manifest), seed: 1 });
   for (const stage of [0, 1, 2]) {
     for (const replica of ["a", "b"]) swarm.startHost(`host-${stage}${replica}`, stage);
@@ -79,7 +80,7 @@ Deno.test("the same seed replays the same run, event for event", async () => {
 for (const victim of ["host-0b", "host-1b", "host-2b"]) {
   Deno.test(`${victim} dies in the middle of a step: every micro-batch still counts once`, async () => {
     const manifest = tinyManifest();
-    const expected = await soloLosses(manifest, 30);
+    const expected = await soloLosses(manifest);
     const swarm = new SimulatedSwarm({ manifest, dataset: countingDataset(manifest), seed: 2 });
     for (const stage of [0, 1, 2]) {
       for (const replica of ["a", "b"]) swarm.startHost(`host-${stage}${replica}`, stage);
@@ -99,7 +100,7 @@ for (const victim of ["host-0b", "host-1b", "host-2b"]) {
 
 Deno.test("a host that joins in the middle fetches the state and serves with the same bits", async () => {
   const manifest = tinyManifest();
-  const expected = await soloLosses(manifest, 30);
+  const expected = await soloLosses(manifest);
   const swarm = new SimulatedSwarm({ manifest, dataset: countingDataset(manifest), seed: 3 });
   for (const stage of [0, 1, 2]) swarm.startHost(`host-${stage}a`, stage);
   swarm.startTrainer("trainer");

@@ -12,7 +12,7 @@ import type { HostStatus, SnapshotStore } from "../actors/host.ts";
 import type { RunEvent } from "../actors/report.ts";
 import { MemoryHub } from "../actors/wire/memory_wire.ts";
 import { createHash } from "node:crypto";
-import { createReferenceDevice, type Device } from "../kernels/mod.ts";
+import { type Device, ReferenceDevice } from "../kernels/mod.ts";
 import { MemoryRendezvous, type Signer } from "../routing/mod.ts";
 import type { Dataset, Manifest } from "../run/mod.ts";
 import { CompiledStage, type Stage } from "../stages/mod.ts";
@@ -81,7 +81,7 @@ export class SimulatedSwarm {
   startHost(peer: PeerId, stage?: number, snapshots?: SnapshotStore): void {
     const { manifest } = this.#options;
     const openStage = this.#options.openStage ?? ((index) => {
-      const device = createReferenceDevice();
+      const device = new ReferenceDevice();
       this.#devices.set(peer, device);
       return CompiledStage.create({ device, manifest, index });
     });
