@@ -1,0 +1,64 @@
+/**
+ * What a stage demands of tensors at its doors: type, shape, and contents. It
+ * only looks; whoever calls says what the tensor is for.
+ */
+
+import type { DataType, HostTensor } from "../kernels/mod.ts";
+
+/**
+ * @param action what can't be done otherwise: `Cannot forward micro-batch 7`.
+ * @throws {TypeError} if type, shape or length differ.
+ */
+export function checkTensor(
+  action: string,
+  what: string,
+  tensor: HostTensor,
+  dataType: DataType,
+  shape: readonly number[],
+): void {
+  const array = dataType === "f32" ? Float32Array : Int32Array;
+  if (tensor.dataType !== dataType || !(tensor.data instanceof array)) {
+    throw new TypeError(`${action}: ${what} is ${tensor.dataType}, expected ${dataType}`);
+  }
+  const same = tensor.shape.length === shape.length &&
+    shape.every((length, axis) => tensor.shape[axis] === length);
+  if (!same) {
+    throw new TypeError(`${action}: ${what} is [${tensor.shape.join(", ")}], expected [${shape.join(", ")}]`);
+  }
+  const size = shape.reduce((product, length) => product * length, 1);
+  if (tensor.data.length !== size) {
+    throw new TypeError(`${action}: ${what} holds ${tensor.data.length} values, expected ${size}`);
+  }
+}
+
+/** @throws {TypeError} if a value is outside [minimum, maximum]. */
+export function checkRange(
+  action: string,
+  what: string,
+  values: ArrayLike<number>,
+  minimum: number,
+  maximum: number,
+): void {
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index];
+    if (value < minimum || value > maximum) {
+      throw new TypeError(
+        `${action}: ${what} ${index} is ${value}, expected an integer from ${minimum} to ${maximum}`,
+      );
+    }
+  }
+}
+
+/** @throws {TypeError} if a value is NaN or infinite. */
+export function checkFinite(action: string, what: string, values: ArrayLike<number>): void {
+  const index = firstNotFinite(values);
+  if (index >= 0) throw new TypeError(`${action}: value ${index} of ${what} is ${values[index]}`);
+}
+
+/** Place of the first value that is NaN or infinite, −1 if there is none. */
+export function firstNotFinite(values: ArrayLike<number>): number {
+  for (let index = 0; index < values.length; index++) {
+    if (!Number.isFinite(values[index])) return index;
+  }
+  return -1;
+}

@@ -1,0 +1,25 @@
+/**
+ * A slice of a model: parameters, forward, backward, update, state, snapshot.
+ * It knows no peers and no time.
+ */
+
+export { squareSum } from "../kernels/mod.ts";
+export { CompiledStage } from "./compiled_stage.ts";
+export type { CompiledStageOptions } from "./compiled_stage.ts";
+export { stageLayout } from "./parameters.ts";
+export type { Parameter, StageLayout } from "./parameters.ts";
+export { Snapshots } from "./snapshot.ts";
+export type { Disk, RejectedSnapshot, Restored } from "./snapshot.ts";
+export { createStages, trainSolo, validateSolo } from "./solo.ts";
+export type { SoloStep } from "./solo.ts";
+export type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
+export {
+  BadState,
+  checkState,
+  checkStateManifest,
+  isPiece,
+  PIECE_BYTES,
+  pieceOf,
+  stateBytes,
+  StateHasher,
+} from "./state.ts";

@@ -1,0 +1,180 @@
+/**
+ * A stage's state on its host's own disk: written so that a power cut leaves
+ * the old or the new, and read back only if every hash holds. It keeps the last
+ * two. The disk arrives as an argument; nothing is known of folders here.
+ *
+ * A file is a line of JSON (format, run, stage, the state's manifest) and the
+ * state's bytes.
+ */
+
+import { z } from "zod";
+import { canonicalJson } from "../run/mod.ts";
+import type { StageLayout } from "./parameters.ts";
+import type { StateManifest } from "./stage.ts";
+import { BadState, checkState, PIECE_BYTES, stateBytes } from "./state.ts";
+
+/** A flat folder of files. */
+export interface Disk {
+  /** Names of all files. */
+  list(): Promise<readonly string[]>;
+  /**
+   * A file's contents, `undefined` if there is none.
+   * @throws {RangeError} if it is longer than `bytesMax`.
+   */
+  read(name: string, bytesMax: number): Promise<Uint8Array | undefined>;
+  /** Writes a file of these parts, one after the other, durably: after a crash all of it is there, or what was there before. */
+  writeAtomic(name: string, parts: readonly Uint8Array[]): Promise<void>;
+  /** Nothing happens if there is no such file. */
+  remove(name: string): Promise<void>;
+}
+
+/** A file that could not be believed. */
+export interface RejectedSnapshot {
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** What was found on a disk. */
+export interface Restored {
+  /** The newest state that holds, `undefined` if there is none. */
+  readonly state: { readonly manifest: StateManifest; readonly bytes: Uint8Array } | undefined;
+  /** Files that were newer, and why they were passed over. */
+  readonly rejected: readonly RejectedSnapshot[];
+}
+
+const FORMAT = "murmuration-snapshot-1";
+/** Snapshots that stay on the disk: the newest, and one to fall back to. */
+const KEPT_SNAPSHOTS = 2;
+const NAME = /^snapshot-(\d{1,15})\.state$/;
+const LINE_END = 0x0a;
+
+const headerSchema = z.strictObject({
+  format: z.literal(FORMAT),
+  run: z.string().max(128),
+  stage: z.int(),
+  manifest: z.strictObject({
+    step: z.int(),
+    stateHash: z.string(),
+    pieces: z.array(z.string()),
+    pieceBytes: z.int(),
+    bytes: z.int(),
+  }),
+});
+
+/** The snapshots of one stage of one run on one disk. Not for two writers at once. */
+export class Snapshots {
+  readonly #disk: Disk;
+  readonly #run: string;
+  readonly #stage: number;
+  readonly #layout: StageLayout;
+  /** Names of files that can't serve to fall back to. */
+  readonly #broken = new Set<string>();
+
+  /**
+   * @param options.run hash of the run's manifest: snapshots of others are foreign.
+   * @param options.stage index of the stage.
+   */
+  constructor(
+    options: {
+      readonly disk: Disk;
+      readonly run: string;
+      readonly stage: number;
+      readonly layout: StageLayout;
+    },
+  ) {
+    this.#disk = options.disk;
+    this.#run = options.run;
+    this.#stage = options.stage;
+    this.#layout = options.layout;
+  }
+
+  /** Writes a state, then removes all snapshots but this and the newest before it that is not known to be broken. */
+  async write(manifest: StateManifest, bytes: Uint8Array): Promise<void> {
+    const older = await this.#newestFirst();
+    const number = (older[0]?.number ?? 0) + 1;
+    const { step, stateHash, pieces, pieceBytes } = manifest;
+    const header = canonicalJson({
+      format: FORMAT,
+      run: this.#run,
+      stage: this.#stage,
+      manifest: { step, stateHash, pieces, pieceBytes, bytes: manifest.bytes },
+    });
+    await this.#disk.writeAtomic(nameOf(number), [new TextEncoder().encode(`${header}\n`), bytes]);
+    const sound = older.filter(({ name }) => !this.#broken.has(name)).slice(0, KEPT_SNAPSHOTS - 1);
+    for (const snapshot of older) {
+      if (!sound.includes(snapshot)) await this.#disk.remove(snapshot.name);
+      this.#broken.delete(snapshot.name);
+    }
+  }
+
+  /** Reads the newest state that holds, and says which files did not. */
+  async restore(): Promise<Restored> {
+    const rejected: RejectedSnapshot[] = [];
+    for (const { name } of await this.#newestFirst()) {
+      try {
+        const contents = await this.#disk.read(name, this.#bytesMax());
+        if (contents) return { state: this.#parse(contents), rejected };
+      } catch (error) {
+        // Broken files are what this is for; a disk that fails otherwise is the caller's to hear of.
+        if (!(error instanceof BadState || error instanceof RangeError)) throw error;
+        rejected.push({ name, reason: error.message });
+        this.#broken.add(name);
+      }
+    }
+    return { state: undefined, rejected };
+  }
+
+  #parse(contents: Uint8Array): { manifest: StateManifest; bytes: Uint8Array } {
+    const end = contents.subarray(0, this.#headerBytesMax()).indexOf(LINE_END);
+    if (end < 0) throw new BadState("Cannot read snapshot: it has no header");
+    const header = parseHeader(contents.subarray(0, end));
+    if (header.run !== this.#run || header.stage !== this.#stage) {
+      throw new BadState(
+        `Cannot read snapshot: it is of stage ${header.stage} of run ${JSON.stringify(header.run)}, ` +
+          `expected stage ${this.#stage} of run ${JSON.stringify(this.#run)}`,
+      );
+    }
+    const bytes = contents.subarray(end + 1);
+    checkState(this.#layout, header.manifest, bytes);
+    return { manifest: header.manifest, bytes };
+  }
+
+  async #newestFirst(): Promise<{ readonly name: string; readonly number: number }[]> {
+    const names = await this.#disk.list();
+    return names
+      .flatMap((name) => {
+        const match = NAME.exec(name);
+        return match && name === nameOf(Number(match[1])) ? [{ name, number: Number(match[1]) }] : [];
+      })
+      .sort((a, b) => b.number - a.number);
+  }
+
+  /** Hashes of the pieces, with quotes and commas, and room for the rest. */
+  #headerBytesMax(): number {
+    return 4096 + 67 * Math.ceil(stateBytes(this.#layout) / PIECE_BYTES);
+  }
+
+  #bytesMax(): number {
+    return this.#headerBytesMax() + stateBytes(this.#layout);
+  }
+}
+
+function nameOf(number: number): string {
+  return `snapshot-${String(number).padStart(9, "0")}.state`;
+}
+
+function parseHeader(line: Uint8Array): z.output<typeof headerSchema> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(line));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new BadState("Cannot read snapshot: its header is no JSON", { cause: error });
+  }
+  const result = headerSchema.safeParse(value);
+  if (!result.success) {
+    const { path, message } = result.error.issues[0];
+    throw new BadState(`Cannot read snapshot: header field ${path.join(".")}: ${message}`);
+  }
+  return result.data;
+}
