@@ -8,7 +8,7 @@
 
 import { identify } from "@libp2p/identify";
 import type { Libp2p, PeerId as Libp2pPeerId } from "@libp2p/interface";
-import { kadDHT, type KadDHT, passthroughMapper, removePrivateAddressesMapper } from "@libp2p/kad-dht";
+import { type KadDHT, kadDHT, passthroughMapper, removePrivateAddressesMapper } from "@libp2p/kad-dht";
 import { noise } from "@libp2p/noise";
 import { type Ping, ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
@@ -79,10 +79,14 @@ const STREAM_WINDOW_BYTES_MAX = 16 * 1024 * 1024;
 const PROVIDE = { validity: 60_000, interval: 10_000, threshold: 30_000 };
 
 /**
- * A node whose machine has stopped is noticed after about five seconds. Shorter
- * would take a peer for dead whose event loop was busy computing.
+ * A node whose machine has stopped is noticed after five to ten seconds. Sooner
+ * would take for dead whoever is busy computing. The interval must be the longer:
+ * the monitor ends a connection on which two of its pings overlap.
  */
-const MONITOR = { pingInterval: 2_000, pingTimeout: { minTimeout: 3_000, maxTimeout: 5_000 } };
+const MONITOR = { pingInterval: 5_000, pingTimeout: { minTimeout: 4_000, maxTimeout: 4_500 } };
+
+/** Pings of the monitor and of others at once; the default of one makes them fail each other. */
+const PING_STREAMS = { maxInboundStreams: 16, maxOutboundStreams: 16 };
 
 /**
  * Starts a node.
@@ -118,7 +122,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
     connectionMonitor: MONITOR,
     services: {
       identify: identify(),
-      ping: ping(),
+      ping: ping(PING_STREAMS),
       dht: kadDHT({
         protocol: DHT_PROTOCOL,
         clientMode: !options.serveDht,
@@ -169,9 +173,12 @@ function parseAddress(text: string): Multiaddr {
   try {
     return multiaddr(text);
   } catch (cause) {
-    throw new TypeError(`Cannot read address ${JSON.stringify(text)}: not a multiaddr like /ip4/127.0.0.1/tcp/4001`, {
-      cause,
-    });
+    throw new TypeError(
+      `Cannot read address ${JSON.stringify(text)}: not a multiaddr like /ip4/127.0.0.1/tcp/4001`,
+      {
+        cause,
+      },
+    );
   }
 }
 

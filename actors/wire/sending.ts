@@ -119,6 +119,7 @@ export async function writeAll(stream: Stream, chunks: AsyncIterable<Uint8ArrayL
   await stream.close();
 }
 
+/** Resolves when the stream takes more, and every other stream of its connection has had its turn. */
 function drained(stream: Stream): Promise<void> {
   return new Promise((resolve, reject) => {
     const settle = (then: () => void) => () => {
@@ -126,7 +127,10 @@ function drained(stream: Stream): Promise<void> {
       stream.removeEventListener("close", onClose);
       then();
     };
-    const onDrain = settle(resolve);
+    // All streams of a connection are told at once and then write in the order in which they were opened.
+    // Whoever fills the connection at its turn starves those behind: pings die, and with them the connection.
+    // Two microtasks later they have all written what they had.
+    const onDrain = settle(() => queueMicrotask(() => queueMicrotask(resolve)));
     const onClose = settle(() => reject(new Error("the stream closed while it was being written")));
     stream.addEventListener("drain", onDrain);
     stream.addEventListener("close", onClose);

@@ -1,0 +1,240 @@
+/**
+ * How near the wire comes to a plain socket: one-way throughput of large frames,
+ * and the round trip of a small one, between two processes on loopback.
+ *
+ * Figures of one machine mean little; the ratios to `Deno.connect` in the same
+ * run are what to compare. Nothing computes meanwhile.
+ */
+
+import { RealClock } from "../actors/core/real_clock.ts";
+import { createIdentity } from "../actors/wire/identity.ts";
+import { createNode } from "../actors/wire/libp2p_node.ts";
+import { Libp2pWire } from "../actors/wire/libp2p_wire.ts";
+import type { Frame } from "../actors/wire/wire.ts";
+
+/** One line of a benchmark's table. */
+export interface BenchRow {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  /** `value` by what a plain socket does in the same run. */
+  readonly ratio: number;
+  /** What was reached where the wire was planned, on a quiet machine. */
+  readonly target: string;
+}
+
+const MEGABYTE = 1_000_000;
+const BYTES_PER_RUN = 384 * MEGABYTE;
+const RUNS = 5;
+const ROUND_TRIPS = 2000;
+const SMALL_BYTES = 1024;
+
+/** Measures for some seconds, with a second process of this file at the other end. */
+export async function benchWire(): Promise<BenchRow[]> {
+  await using other = await startOther();
+  await using near = await startWire();
+  near.wire.addAddresses(other.peer, other.addresses);
+  const rows: BenchRow[] = [];
+  for (const megabytes of [1, 16]) {
+    const name = `wire, one way, ${megabytes} MB frames`;
+    const plain: number[] = [];
+    const ours: number[] = [];
+    for (let run = 0; run <= RUNS; run++) {
+      plain.push(await plainThroughput(other.port, megabytes * MEGABYTE));
+      ours.push(await wireThroughput(near, other.peer, megabytes * MEGABYTE));
+    }
+    const value = median(ours.slice(1));
+    rows.push({ name, value, unit: "MB/s", ratio: value / median(plain.slice(1)), target: "830 MB/s" });
+  }
+  const plain = median(await plainRoundTrips(other.port));
+  const value = median(await wireRoundTrips(near, other.peer));
+  rows.push({
+    name: "wire, round trip, 1 KB, p50",
+    value,
+    unit: "ms",
+    ratio: value / plain,
+    target: "0.12–0.17 ms",
+  });
+  return rows;
+}
+
+/** One end of a wire, and the next frame that reaches it. */
+interface Near extends AsyncDisposable {
+  readonly wire: Libp2pWire;
+  readonly addresses: readonly string[];
+  next(): Promise<Frame>;
+}
+
+async function startWire(onFrame?: (wire: Libp2pWire, from: string, frame: Frame) => void): Promise<Near> {
+  const clock = new RealClock();
+  const identity = await createIdentity();
+  const listen = ["/ip4/127.0.0.1/tcp/0"];
+  const node = await createNode({ identity, listen, bootstrap: [], serveDht: false, clock });
+  const wire = new Libp2pWire(node, clock);
+  let waiting: PromiseWithResolvers<Frame> | undefined;
+  wire.open({
+    onFrame: (from, frame) => onFrame ? onFrame(wire, from, frame) : waiting?.resolve(frame),
+    onLost: (peer, reason) => waiting?.reject(new Error(`Cannot measure: lost ${peer}: ${reason}`)),
+  });
+  return {
+    wire,
+    addresses: node.addresses(),
+    next: () => (waiting = Promise.withResolvers<Frame>()).promise,
+    [Symbol.asyncDispose]: async () => {
+      await wire.close();
+      await node.close();
+    },
+  };
+}
+
+/** MB/s, from the first frame queued to the other end's word that the last has arrived. */
+async function wireThroughput(near: Near, peer: string, bytes: number): Promise<number> {
+  const tensor = { dataType: "u8", shape: [bytes], bytes: new Uint8Array(bytes).fill(7) } as const;
+  const frames = BYTES_PER_RUN / bytes;
+  const arrived = near.next();
+  const startMs = performance.now();
+  for (let left = frames; left > 0; left--) {
+    if (!near.wire.send(peer, { header: { last: left === 1 }, tensors: [tensor] })) {
+      throw new Error("Cannot measure: queue is full");
+    }
+  }
+  await arrived;
+  return BYTES_PER_RUN / 1000 / (performance.now() - startMs);
+}
+
+/** Milliseconds of each. */
+async function wireRoundTrips(near: Near, peer: string): Promise<number[]> {
+  const frame: Frame = { header: { echo: new Uint8Array(SMALL_BYTES) }, tensors: [] };
+  return await times(async () => {
+    const answer = near.next();
+    near.wire.send(peer, frame);
+    await answer;
+  });
+}
+
+async function plainThroughput(port: number, bytes: number): Promise<number> {
+  using socket = await connect(port, BYTES_PER_RUN);
+  const frame = new Uint8Array(bytes).fill(7);
+  const startMs = performance.now();
+  for (let left = BYTES_PER_RUN / bytes; left > 0; left--) await writeAll(socket, frame);
+  await readFull(socket, new Uint8Array(1));
+  return BYTES_PER_RUN / 1000 / (performance.now() - startMs);
+}
+
+async function plainRoundTrips(port: number): Promise<number[]> {
+  using socket = await connect(port, 0);
+  const message = new Uint8Array(SMALL_BYTES);
+  return await times(async () => {
+    await writeAll(socket, message);
+    await readFull(socket, message);
+  });
+}
+
+async function times(roundTrip: () => Promise<void>): Promise<number[]> {
+  const taken: number[] = [];
+  for (let trip = 0; trip < ROUND_TRIPS; trip++) {
+    const startMs = performance.now();
+    await roundTrip();
+    taken.push(performance.now() - startMs);
+  }
+  return taken.slice(ROUND_TRIPS / 10);
+}
+
+/** What the other process says of itself. */
+interface Other extends AsyncDisposable {
+  readonly peer: string;
+  readonly addresses: readonly string[];
+  /** Of its plain socket. */
+  readonly port: number;
+}
+
+async function startOther(): Promise<Other> {
+  const process = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", import.meta.filename!, "other"],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  while (!text.includes("\n")) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error("Cannot measure: the other process ended at once");
+    text += value;
+  }
+  return {
+    ...JSON.parse(text),
+    [Symbol.asyncDispose]: async () => {
+      await process.stdin.close();
+      await process.status;
+      await reader.cancel();
+    },
+  };
+}
+
+/** The other process: answers until its standard input ends, as it does when its parent dies. */
+async function beOther(): Promise<void> {
+  const far = await startWire((wire, from, frame) => {
+    const header = frame.header as { readonly last?: boolean; readonly echo?: Uint8Array };
+    if (header.echo !== undefined) wire.send(from, frame);
+    else if (header.last) wire.send(from, { header: {}, tensors: [] });
+  });
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  servePlain(listener);
+  console.log(JSON.stringify({ peer: far.wire.self, addresses: far.addresses, port: listener.addr.port }));
+  for await (const _ of Deno.stdin.readable);
+  Deno.exit();
+}
+
+async function servePlain(listener: Deno.TcpListener): Promise<void> {
+  for await (const socket of listener) {
+    socket.setNoDelay();
+    answerPlain(socket).finally(() => socket.close());
+  }
+}
+
+async function answerPlain(socket: Deno.TcpConn): Promise<void> {
+  const announced = new Uint8Array(8);
+  await readFull(socket, announced);
+  let left = new DataView(announced.buffer).getFloat64(0);
+  const buffer = new Uint8Array(left > 0 ? MEGABYTE : SMALL_BYTES);
+  if (left === 0) {
+    while (await readFull(socket, buffer)) await writeAll(socket, buffer);
+    return;
+  }
+  while (left > 0) left -= await socket.read(buffer) ?? left;
+  await writeAll(socket, new Uint8Array(1));
+}
+
+/** @param bytes to be swallowed and confirmed by one byte; 0 for an echo of small messages. */
+async function connect(port: number, bytes: number): Promise<Deno.TcpConn> {
+  const socket = await Deno.connect({ hostname: "127.0.0.1", port });
+  socket.setNoDelay();
+  const announced = new Uint8Array(8);
+  new DataView(announced.buffer).setFloat64(0, bytes);
+  await writeAll(socket, announced);
+  return socket;
+}
+
+async function writeAll(socket: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.byteLength;) at += await socket.write(bytes.subarray(at));
+}
+
+/** Fills the buffer; `false` if the socket ended before. */
+async function readFull(socket: Deno.TcpConn, buffer: Uint8Array): Promise<boolean> {
+  for (let at = 0; at < buffer.byteLength;) {
+    const read = await socket.read(buffer.subarray(at));
+    if (read === null) return false;
+    at += read;
+  }
+  return true;
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+if (import.meta.main) {
+  if (Deno.args[0] === "other") await beOther();
+  console.table(await benchWire());
+  Deno.exit();
+}
