@@ -44,6 +44,8 @@ export function sliceStart(length: number, index: number, count: number): number
 class Averager implements Role {
   readonly #context: Context<Message>;
   #current: Averaging | undefined;
+  /** The last round that was begun: what comes for it, or before it, afterwards is late. */
+  #newest = { step: -1, round: -1 };
   #early: Early[] = [];
 
   constructor(context: Context<Message>) {
@@ -71,6 +73,7 @@ class Averager implements Role {
 
   #begin({ step, round, replicas, vector }: MessageOf<"average">): void {
     this.#current?.deadline.cancel();
+    this.#newest = { step, round };
     const own = replicas.indexOf(this.#context.peer);
     const length = (index: number) =>
       sliceStart(vector.length, index + 1, replicas.length) -
@@ -122,8 +125,9 @@ class Averager implements Role {
   #onRun(from: PeerId, message: MessageOf<"part"> | MessageOf<"total">): void {
     const current = this.#current;
     if (current === undefined || message.step !== current.step || message.round !== current.round) {
-      const late = current !== undefined &&
-        (message.step < current.step || (message.step === current.step && message.round < current.round));
+      const newest = this.#newest;
+      const late = message.step < newest.step ||
+        (message.step === newest.step && message.round <= newest.round);
       const waiting = this.#early.reduce((sum, early) => sum + early.message.values.data.length, 0);
       if (!late && waiting + message.values.data.length <= EARLY_FLOATS_MAX) {
         this.#early.push({ from, message });
@@ -145,8 +149,9 @@ class Averager implements Role {
     if (!(data instanceof Float32Array)) {
       return this.#fail(`replica ${from} sent ${values.dataType}, expected f32`);
     }
-    // Runs come in order on one stream; anything else is not this protocol.
+    // Runs come in order on one stream; one that came before is a duplicate, anything else not this protocol.
     const expected = end - start - missing[sender];
+    if (data.length > 0 && offset + data.length <= expected) return;
     if (offset !== expected || start + offset + data.length > end) {
       return this.#fail(
         `replica ${from} sent ${data.length} numbers at ${offset}, expected them at ${expected}`,

@@ -118,7 +118,10 @@ class Host implements Role {
   #accumulated = new Set<number>();
   /** Walks of this round or an earlier one count no more. */
   #sealedRound = -1;
+  /** The last round of this step that was summed up: an order that comes twice is carried out once. */
+  #reducedRound = -1;
   #averaged: MessageOf<"averaged"> | undefined;
+  #applying = false;
 
   constructor(context: Context<Message>, options: HostOptions) {
     this.#context = context;
@@ -285,7 +288,7 @@ class Host implements Role {
         },
         (manifest) => {
           this.#manifest = manifest;
-          this.#accumulated.clear();
+          this.#startStep();
           this.#missed++;
           this.#sayHello();
         },
@@ -433,6 +436,8 @@ class Host implements Role {
     const refuse = (reason: string) => this.#toCoordinator({ kind: "reduceFailed", step, round, reason });
     if (!replicas.includes(this.#context.peer)) return refuse("this host is not among the replicas");
     if (this.#sealedRound !== round) return refuse(`this host has sealed round ${this.#sealedRound}`);
+    if (round <= this.#reducedRound) return;
+    this.#reducedRound = round;
     this.#enqueue(CONTROL, () =>
       this.#jobs.start(
         { kind: "gradient", amount: stage.parameters },
@@ -452,12 +457,14 @@ class Host implements Role {
 
   #apply({ step, round, scale, learningRate }: MessageOf<"apply">): void {
     const stage = this.#stage!;
+    if (this.#applying) return;
     const averaged = this.#averaged;
     if (averaged?.step !== step || averaged.round !== round) {
       // Without the total this host can't follow: it will be told where to get the state.
       return this.#pause(`the total of step ${step} is missing`);
     }
     this.#averaged = undefined;
+    this.#applying = true;
     this.#enqueue(CONTROL, () =>
       this.#jobs.start(
         { kind: "apply", amount: stage.parameters },
@@ -467,16 +474,27 @@ class Host implements Role {
         },
         (manifest) => {
           this.#manifest = manifest;
-          this.#accumulated.clear();
-          this.#sealedRound = -1;
+          this.#applying = false;
+          this.#startStep();
           this.#letGoBefore(stage.step);
           this.#toCoordinator({ kind: "applied", step: stage.step, stateHash: manifest.stateHash });
           this.#announce();
           this.#changed();
           this.#saveSnapshot();
         },
-        (error) => this.#pause(reasonOf(error)),
+        (error) => {
+          this.#applying = false;
+          this.#pause(reasonOf(error));
+        },
       ));
+  }
+
+  /** Nothing has been accumulated, sealed or reduced of the step that begins. */
+  #startStep(): void {
+    this.#accumulated.clear();
+    this.#sealedRound = -1;
+    this.#reducedRound = -1;
+    this.#averaged = undefined;
   }
 
   #saveSnapshot(): void {
@@ -546,6 +564,9 @@ class Host implements Role {
     // Readers take the weights as they are; training and validation are of one step.
     if (walk.purpose !== "generate" && walk.step !== stage.step) {
       return refuse(`this host stands at step ${stage.step}`, REFUSED_RETRY_MS);
+    }
+    if (walk.purpose === "train" && message.coordinator !== this.#coordinator) {
+      return refuse("this host follows another coordinator", HELLO_PERIOD_MS);
     }
     const key = walkKey(walk);
     if (this.#held.has(key)) {

@@ -1,32 +1,7 @@
 import assert from "node:assert/strict";
-import { createStages, trainSolo } from "../stages/mod.ts";
-import { ReferenceDevice } from "../kernels/mod.ts";
-import type { Manifest } from "../run/mod.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
+import { assertClose, soloLosses } from "./solo.ts";
 import { SimulatedSwarm } from "./simulated_swarm.ts";
-
-/** Loss of each step as one process finds it, and the final state hash of each stage. */
-async function soloLosses(manifest: Manifest): Promise<number[]> {
-  const device = new ReferenceDevice();
-  const losses: number[] = [];
-  const stages = await createStages(device, manifest);
-  for await (const { loss } of trainSolo({ manifest, dataset: countingDataset(manifest), stages })) {
-    losses.push(loss);
-  }
-  await device.close();
-  return losses;
-}
-
-function assertClose(actual: readonly number[], expected: readonly number[], tolerance: number): void {
-  assert.equal(actual.length, expected.length);
-  actual.forEach((value, index) => {
-    const difference = Math.abs(value - expected[index]) / Math.abs(expected[index]);
-    assert.ok(
-      difference <= tolerance,
-      `step ${index + 1}: ${value} against ${expected[index]}, off by ${difference}`,
-    );
-  });
-}
 
 /** The checker: replicas of a stage end with the same state. */
 function assertReplicasAgree(swarm: SimulatedSwarm): void {

@@ -10,7 +10,7 @@ import { Simulation } from "../actors/core/simulation.ts";
 import type { TraceSink } from "../actors/core/trace.ts";
 import type { HostStatus, SnapshotStore } from "../actors/host.ts";
 import type { RunEvent } from "../actors/report.ts";
-import { MemoryHub } from "../actors/wire/memory_wire.ts";
+import { MemoryHub, type MemoryHubOptions } from "../actors/wire/memory_wire.ts";
 import { createHash } from "node:crypto";
 import { type Device, ReferenceDevice } from "../kernels/mod.ts";
 import { MemoryRendezvous, type Signer } from "../routing/mod.ts";
@@ -44,6 +44,8 @@ export interface SwarmOptions {
   /** Builds a stage; by default on the reference device. */
   readonly openStage?: (index: number) => Promise<Stage>;
   readonly trace?: TraceSink;
+  /** What goes wrong with a frame. */
+  readonly fault?: MemoryHubOptions["fault"];
 }
 
 /** A swarm on virtual time. */
@@ -73,6 +75,7 @@ export class SimulatedSwarm {
       clock,
       entropy: entropy.fork("links"),
       link: () => ({ latencyMs: options.latencyMs ?? 1 }),
+      fault: options.fault,
     });
     this.rendezvous = new MemoryRendezvous(() => clock.epochMs());
   }
