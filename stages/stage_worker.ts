@@ -1,0 +1,94 @@
+/**
+ * The thread behind a `WorkerStage`: opens one stage and answers calls in their
+ * order. It decides nothing, and ends with its owner.
+ */
+
+import { type Device, ReferenceDevice } from "../kernels/mod.ts";
+import { CompiledStage } from "./compiled_stage.ts";
+import type { Stage } from "./stage.ts";
+import type { StageAnswer, StageCall, WorkerDevice } from "./worker_stage.ts";
+
+/** The worker's own end, as far as it is used here; Deno's types know the window's only. */
+interface Port {
+  onmessage: ((event: MessageEvent<{ number: number; call: StageCall }>) => void) | null;
+  postMessage(answer: StageAnswer, transfer: Transferable[]): void;
+}
+
+const port = globalThis as unknown as Port;
+
+let device: Device | undefined;
+let opened: Stage | undefined;
+/** Ends when every earlier call was answered. */
+let queue: Promise<void> = Promise.resolve();
+
+port.onmessage = ({ data: { number, call } }) => {
+  queue = queue.then(() => answer(number, call));
+};
+
+async function answer(number: number, call: StageCall): Promise<void> {
+  try {
+    const value = await carryOut(call);
+    const { count, step, parameters, kept } = stage();
+    port.postMessage(
+      { call: number, ok: true, value, facts: { count, step, parameters, kept } },
+      buffersIn(value),
+    );
+  } catch (error) {
+    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    port.postMessage({ call: number, ok: false, error: { name, message } }, []);
+  }
+}
+
+async function carryOut(call: StageCall): Promise<unknown> {
+  switch (call.method) {
+    case "open":
+      device = await openDevice(call.device);
+      opened = await CompiledStage.create({ device, manifest: call.manifest, index: call.index });
+      return undefined;
+    case "forward":
+      return await stage().forward(call.key, call.input, call.targets, { keep: call.keep });
+    case "backward":
+      return await stage().backward(call.key, call.gradient, { accumulate: call.accumulate });
+    case "release":
+      return stage().release(call.key);
+    case "apply":
+      return await stage().apply(call.update);
+    case "importState":
+      return await stage().importState(call.manifest, call.bytes);
+    case "close":
+      await stage().close();
+      return await device?.close();
+    case "gradientSum":
+    case "clearGradients":
+    case "exportState":
+    case "describeState":
+      return await stage()[call.method]();
+    default:
+      return call satisfies never;
+  }
+}
+
+function stage(): Stage {
+  if (opened === undefined) throw new Error("Cannot call the stage: it was not opened");
+  return opened;
+}
+
+async function openDevice(choice: WorkerDevice): Promise<Device> {
+  if (choice.name === "reference") return new ReferenceDevice();
+  // Only here, so that a machine without the native library can still take the other one.
+  const { OnnxDevice } = await import("../kernels/onnx/device.ts");
+  return new OnnxDevice(choice.threads === undefined ? {} : { threads: choice.threads });
+}
+
+/** Buffers that an answer gives away: fresh ones, which nobody here uses again. */
+function buffersIn(value: unknown): ArrayBuffer[] {
+  if (ArrayBuffer.isView(value)) return [value.buffer as ArrayBuffer];
+  if (typeof value !== "object" || value === null) return [];
+  return Object.values(value).flatMap((field) =>
+    ArrayBuffer.isView(field) || isTensor(field) ? buffersIn(field) : []
+  );
+}
+
+function isTensor(value: unknown): value is { readonly data: ArrayBufferView } {
+  return typeof value === "object" && value !== null && "data" in value;
+}

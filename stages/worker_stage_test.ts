@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+import { ReferenceDevice } from "../kernels/mod.ts";
+import { Dataset, parseManifest } from "../run/mod.ts";
+import { CompiledStage } from "./compiled_stage.ts";
+import { createStages, trainSolo } from "./solo.ts";
+import { WorkerStage } from "./worker_stage.ts";
+
+const manifest = parseManifest(JSON.stringify({
+  version: 1,
+  name: "threads",
+  model: { family: "llama", vocabulary: 256, width: 16, layers: 2, heads: 2, keyValueHeads: 1, hidden: 24 },
+  stages: 2,
+  sequenceLength: 8,
+  sequencesPerMicroBatch: 2,
+  microBatchesPerStep: 2,
+  steps: 3,
+  optimizer: { kind: "adamw", learningRate: 0.01, minimumLearningRate: 0.001, warmupSteps: 1, decaySteps: 3 },
+  seed: 3,
+}));
+const dataset = new Dataset(manifest, Int32Array.from({ length: 400 }, (_, index) => (index * index) % 256));
+
+Deno.test("a stage in a thread computes what it computes here, to the bit", async () => {
+  const device = new ReferenceDevice();
+  const here = await createStages(device, manifest);
+  const there = [];
+  for (const index of [0, 1]) {
+    there.push(await WorkerStage.open({ manifest, index, device: { name: "reference" } }));
+  }
+  const expected = await Array.fromAsync(trainSolo({ manifest, dataset, stages: here }));
+  const found = await Array.fromAsync(trainSolo({ manifest, dataset, stages: there }));
+  assert.deepEqual(found, expected);
+  for (const index of [0, 1]) {
+    assert.deepEqual(await there[index].describeState(), await here[index].describeState());
+    assert.equal(there[index].step, 3);
+    assert.equal(there[index].kept, 0);
+    assert.equal(there[index].parameters, here[index].parameters);
+  }
+  await Promise.all(there.map((stage) => stage.close()));
+  await device.close();
+});
+
+Deno.test("errors come back with their class and reason; the next call succeeds", async () => {
+  const stage = await WorkerStage.open({ manifest, index: 0, device: { name: "reference" } });
+  const tokens = { dataType: "i32", shape: [1, 2], data: Int32Array.of(1, 2) } as const;
+  const wrong = { ...tokens, data: Int32Array.of(1, 256) };
+  await assert.rejects(stage.forward("a", wrong, undefined, { keep: false }), TypeError);
+  const result = await stage.forward("b", tokens, undefined, { keep: false });
+  assert.equal(result.kind, "activation");
+  assert.deepEqual([...tokens.data], [1, 2], "the caller's tensor is still the caller's");
+  await stage.close();
+  await assert.rejects(stage.describeState(), /was closed/);
+});
+
+Deno.test("a state goes from thread to thread", async () => {
+  const device = new ReferenceDevice();
+  const from = await CompiledStage.create({ device, manifest, index: 1 });
+  const stage = await WorkerStage.open({ manifest, index: 1, device: { name: "reference" } });
+  const { manifest: state, bytes } = await from.exportState();
+  await stage.importState(state, bytes);
+  assert.equal(bytes.length, state.bytes, "the caller's bytes are still the caller's");
+  assert.deepEqual(await stage.exportState(), { manifest: state, bytes });
+  await stage.close();
+  await device.close();
+});
