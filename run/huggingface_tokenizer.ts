@@ -5,10 +5,24 @@
  */
 
 import { Tokenizer as PublishedTokenizer } from "@huggingface/tokenizers";
+import { z } from "zod";
 import { checkTokenIds, type Tokenizer } from "./tokenizer.ts";
 
-/** Above it an id is taken for an attack on our memory. As many as a manifest allows. */
+/** As many as a manifest allows. Above it an id is taken for an attack: the library fills a list up to it. */
 const VOCABULARY_MAX = 1_048_576;
+
+const id = z.int().min(0).max(VOCABULARY_MAX - 1);
+
+/** What of the file is looked at before the library sees it: all that can cost memory. */
+const fileSchema = z.looseObject({
+  added_tokens: z.array(z.looseObject({ id, content: z.string() })).max(VOCABULARY_MAX).default([]),
+  model: z.discriminatedUnion("type", [
+    z.looseObject({ type: z.enum(["BPE", "WordPiece"]), vocab: z.record(z.string(), id) }),
+    z.looseObject({ type: z.literal("Unigram"), vocab: z.array(z.unknown()).max(VOCABULARY_MAX) }),
+  ]),
+});
+
+const configSchema = z.looseObject({});
 
 /**
  * @param json contents of `tokenizer.json`.
@@ -17,15 +31,10 @@ const VOCABULARY_MAX = 1_048_576;
  * @throws {TypeError} if it is no tokenizer, or a kind that is not supported.
  */
 export function huggingFaceTokenizer(json: string, configJson = "{}"): Tokenizer {
-  const config = parseObject(configJson, "tokenizer_config.json");
-  const inner = build(parseObject(json, "tokenizer.json"), config);
-  const ids = [...inner.get_vocab().values()];
-  const vocabulary = ids.reduce((most, id) => Math.max(most, id + 1), 0);
-  if (vocabulary < 1 || vocabulary > VOCABULARY_MAX) {
-    throw new TypeError(
-      `Cannot read tokenizer.json: vocabulary holds ${vocabulary}, allowed are 1 to ${VOCABULARY_MAX}`,
-    );
-  }
+  const config = parse(configSchema, configJson, "tokenizer_config.json");
+  const file = parse(fileSchema, json, "tokenizer.json");
+  const inner = build(file, config);
+  const vocabulary = vocabularyOf(file);
   return Object.freeze({
     vocabulary,
     beginOfText: idOf(inner, config.bos_token),
@@ -33,7 +42,7 @@ export function huggingFaceTokenizer(json: string, configJson = "{}"): Tokenizer
 
     encode(text: string): Int32Array {
       const { ids } = inner.encode(text, { add_special_tokens: false });
-      // What the vocabulary has no word for is undefined where there is no unknown token either.
+      // An unknown token that the file names, and then does not define, has no id.
       checkTokenIds(ids, vocabulary);
       return Int32Array.from(ids);
     },
@@ -46,12 +55,12 @@ export function huggingFaceTokenizer(json: string, configJson = "{}"): Tokenizer
   });
 }
 
-function build(tokenizer: object, config: Record<string, unknown>): PublishedTokenizer {
+function build(file: object, config: object): PublishedTokenizer {
   // Without its word in the config the library "cleans up" blanks before punctuation, which no
   // decoder of this family does, and which would make text depend on where it is cut.
   const settings = { clean_up_tokenization_spaces: false, ...config };
   try {
-    return new PublishedTokenizer({ added_tokens: [], ...tokenizer }, settings);
+    return new PublishedTokenizer(file, settings);
   } catch (error) {
     // The library throws plain errors for what it does not support, and trips over what is malformed.
     if (!(error instanceof Error)) throw error;
@@ -59,7 +68,16 @@ function build(tokenizer: object, config: Record<string, unknown>): PublishedTok
   }
 }
 
-function parseObject(json: string, what: string): Record<string, unknown> {
+/** One above the largest id, whoever holds it. */
+function vocabularyOf({ added_tokens, model }: z.output<typeof fileSchema>): number {
+  let most = Array.isArray(model.vocab) ? model.vocab.length : 0;
+  const ids = Array.isArray(model.vocab) ? [] : Object.values(model.vocab);
+  for (const id of ids) most = Math.max(most, id + 1);
+  for (const { id } of added_tokens) most = Math.max(most, id + 1);
+  return most;
+}
+
+function parse<Schema extends z.ZodType>(schema: Schema, json: string, what: string): z.output<Schema> {
   let value: unknown;
   try {
     value = JSON.parse(json);
@@ -67,10 +85,12 @@ function parseObject(json: string, what: string): Record<string, unknown> {
     if (!(error instanceof SyntaxError)) throw error;
     throw new TypeError(`Cannot read ${what}: ${error.message}`, { cause: error });
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new TypeError(`Cannot read ${what}: expected an object`);
+  const result = schema.safeParse(value);
+  if (!result.success) {
+    const { path, message } = result.error.issues[0];
+    throw new TypeError(`Cannot read ${what}: ${path.join(".") || "contents"}: ${message}`);
   }
-  return value as Record<string, unknown>;
+  return result.data;
 }
 
 /** A token is named by its text, or by an object that holds its text. */

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { byteTokenizer } from "./byte_tokenizer.ts";
+import { TextStream } from "./text_stream.ts";
+
+function streamed(ids: Iterable<number>): string[] {
+  const stream = new TextStream(byteTokenizer);
+  const texts = Array.from(ids, (id) => stream.push(id));
+  return [...texts, stream.end()];
+}
+
+Deno.test("TextStream waits for the rest of a character", () => {
+  assert.deepEqual(streamed(byteTokenizer.encode("a🐦b")), ["a", "", "", "", "🐦", "b", ""]);
+});
+
+Deno.test("TextStream yields in pieces what decoding yields at once", () => {
+  fc.assert(fc.property(fc.string({ unit: "binary" }), (text) => {
+    assert.equal(streamed(byteTokenizer.encode(text)).join(""), text);
+  }));
+});
+
+Deno.test("TextStream shows an unfinished character at the end", () => {
+  assert.deepEqual(streamed([0xf0, 0x9f]), ["", "", "\ufffd"]);
+});
+
+Deno.test("TextStream waits only so long for what never becomes a character", () => {
+  const texts = streamed(new Array(100).fill(0xff));
+  assert.equal(texts.join(""), "\ufffd".repeat(100));
+  assert.ok(texts.filter((text) => text === "").length <= 100);
+  assert.ok(texts.every((text) => text.length <= 8));
+});
+
+Deno.test("TextStream finds back to text after garbage", () => {
+  const ids = [...new Array(9).fill(0xff), ...byteTokenizer.encode("é ok")];
+  assert.ok(streamed(ids).join("").endsWith("é ok"));
+});
+
+Deno.test("TextStream refuses ids outside the vocabulary and goes on", () => {
+  const stream = new TextStream(byteTokenizer);
+  assert.throws(() => stream.push(256), RangeError);
+  assert.equal(stream.push(65), "A");
+});
