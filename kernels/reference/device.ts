@@ -36,9 +36,17 @@ export class ReferenceDevice implements Device {
   }
 
   compile(graph: Graph): Promise<Program> {
+    let live = true;
     return Promise.resolve({
-      run: (inputs) => promise(() => run(graph, inputs, this.#store)),
-      dispose: () => Promise.resolve(),
+      run: (inputs) =>
+        promise(() => {
+          if (!live) throw new TypeError("Cannot run graph: its program was disposed");
+          return run(graph, inputs, this.#store);
+        }),
+      dispose() {
+        live = false;
+        return Promise.resolve();
+      },
     });
   }
 
@@ -68,17 +76,15 @@ function run(
     const row: OpRow = OPS[op];
     row.reference(tensorsOf(inputs), tensorsOf(outputs), attributes);
   }
-  // Updates come last: every op has read its inputs as they were.
+  // Every result is a copy before the first update is written, since inputs may be results.
   const results: Record<string, DeviceTensor> = {};
+  const updated = new Map<string, TypedTensor["data"]>();
   for (const { name, value, updates } of graph.outputs) {
-    if (updates !== undefined) continue;
-    results[name] = store.copy({ dataType: value.dataType, ...tensors.get(value)! });
+    const tensor = tensors.get(value)!;
+    if (updates === undefined) results[name] = store.copy({ dataType: value.dataType, ...tensor });
+    else updated.set(updates, tensor.data.slice());
   }
-  for (const { value, updates } of graph.outputs) {
-    if (updates === undefined) continue;
-    const target = graph.inputs.find(({ name }) => name === updates)!;
-    (tensors.get(target)!.data as Float32Array).set(tensors.get(value)!.data);
-  }
+  for (const [value, { data }] of given) data.set(updated.get(value.name) ?? []);
   return results;
 
   function tensorsOf(values: readonly Value[]): TypedTensor<"f32">[] {
