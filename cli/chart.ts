@@ -23,7 +23,7 @@ export function chart(points: readonly LossPoint[], size: { columns: number; row
     // A level line has no height to divide by.
     ...low === high ? { min: low - 0.5, max: high + 0.5 } : {},
     height: Math.max(3, size.rows) - 2,
-    format: (value: number) => loss(value).padStart(SCALE_COLUMNS - 2),
+    format: (value: number) => loss(value).slice(0, SCALE_COLUMNS - 2).padStart(SCALE_COLUMNS - 2),
   });
   const [first, last] = [`step ${finite[0]!.step}`, `step ${finite.at(-1)!.step}`];
   const gap = " ".repeat(Math.max(1, columns - first.length - last.length));

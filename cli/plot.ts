@@ -19,6 +19,9 @@ const SMOOTHING_SHARE = 1 / 80;
 /** Joins this early in a run are its beginning, and no event in it. */
 const BEGINNING_SHARE = 0.02;
 
+/** Beyond it differences are lost in the scale's own rounding. */
+const LOSS_SHOWN_MAX = 1e12;
+
 type Scale = ScaleLinear<number, number>;
 
 /**
@@ -133,16 +136,19 @@ function legend(history: History): string {
 function lossBounds(losses: readonly LossPoint[], validations: readonly LossPoint[]): [number, number] {
   const values = [...losses, ...validations].map((point) => point.loss).sort((a, b) => a - b);
   if (values.length === 0) return [0, 1];
-  const high = values[Math.floor((values.length - 1) * 0.999)]!;
-  return values[0]! < high ? [values[0]!, high] : [values[0]! - 0.5, values[0]! + 0.5];
+  const [low, high] = [values[0]!, values[Math.floor((values.length - 1) * 0.999)]!];
+  const size = Math.max(1, Math.abs(low), Math.abs(high));
+  // A level line has no height of its own to be drawn in.
+  return high - low > size * 1e-6 ? [low, high] : [low - size / 2, high + size / 2];
 }
 
 function label(x: number, y: number, text: string, attributes: string): string {
   return `<text x="${round(x)}" y="${round(y)}" ${attributes}>${escape(text)}</text>`;
 }
 
+/** A run that has blown up: its curve ends where it did, or the scale would show nothing else. */
 function finite(point: LossPoint): boolean {
-  return Number.isFinite(point.loss);
+  return Math.abs(point.loss) < LOSS_SHOWN_MAX;
 }
 
 function round(value: number): number {

@@ -1,0 +1,75 @@
+/**
+ * The process that holds a stage, started by `deno task host` in a box (see
+ * `box.ts`), with its flags as one JSON argument. It ends with whoever started
+ * it, and reaches nothing that the box does not grant.
+ */
+
+import { join } from "node:path";
+import type { Logger } from "@logtape/logtape";
+import { assembleHost } from "../actors/assemble.ts";
+import type { HostStatus } from "../actors/host.ts";
+import { loadOrCreateIdentity } from "../actors/wire/identity.ts";
+import { CompiledStage } from "../stages/mod.ts";
+import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
+import { openDevice } from "./device.ts";
+import { fromBox, type HostOptions } from "./host_box.ts";
+import { listenForInterruption, rejectOnAbort } from "./interruption.ts";
+import { startLogging } from "./logging.ts";
+import { readManifest } from "./manifest_file.ts";
+import { joinRun } from "./member.ts";
+import { SnapshotFolder } from "./snapshot_folder.ts";
+
+async function serve(options: HostOptions): Promise<void> {
+  using interruption = listenForInterruption({ leash: true });
+  const manifest = await readManifest(options.run);
+  const log = await startLogging("host", options);
+  const identity = await loadOrCreateIdentity(join(options.dataDir, "identity.key"));
+  const device = await openDevice(options.device, options.threads, log);
+  await using member = await joinRun({ ...options, manifest, identity, log });
+  const addresses = member.addresses();
+  log.info(`Up as ${identity.peer}, computing with ${device.name}`, { addresses });
+  tell(options, { kind: "up", peer: identity.peer, addresses });
+
+  const host = assembleHost(member.parts, {
+    openStage: (index) => CompiledStage.create({ device, manifest, index }),
+    ...options.stage === undefined ? {} : { stage: options.stage },
+    device: device.name,
+    snapshots: new SnapshotFolder(join(options.dataDir, "snapshots"), manifest, (file, reason) => {
+      log.warn("Passing over a snapshot that does not hold", { file, reason });
+    }),
+    onChange: narrate(options, log),
+  });
+  try {
+    await Promise.race([member.broken, rejectOnAbort(interruption.signal)]);
+  } finally {
+    log.info("Leaving");
+    host.stop();
+  }
+}
+
+/** Tells a person what changes, and a machine everything. */
+function narrate(options: HostOptions, log: Logger): (status: HostStatus) => void {
+  let last = "";
+  return (status) => {
+    tell(options, { kind: "status", ...status });
+    const { stage, serving, trouble } = status;
+    const words = stage === undefined
+      ? "Waiting for a trainer that gives this host a stage"
+      : serving
+      ? `Serving stage ${stage}`
+      : `Getting ready to serve stage ${stage}`;
+    if (words + trouble === last) return;
+    last = words + trouble;
+    if (trouble === undefined) log.info(words, { step: status.step, accumulated: status.accumulated });
+    else log.warn(words, { step: status.step, trouble });
+  };
+}
+
+function tell(options: HostOptions, event: Readonly<Record<string, unknown>>): void {
+  if (options.json) PROCESS_OUTPUT.out(`${JSON.stringify(event)}\n`);
+}
+
+const boxedHost = command({ name: "host", summary: "The boxed half of deno task host.", examples: [] })
+  .action(() => serve(fromBox(Deno.args)));
+
+if (import.meta.main) Deno.exit(await execute(boxedHost, []));

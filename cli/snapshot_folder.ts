@@ -1,0 +1,68 @@
+/**
+ * A host's snapshots on its own disk: one folder a stage, as the stages room
+ * writes it. It joins what the host asks for to what that room offers, and
+ * believes nothing that the room has not checked.
+ */
+
+import { join } from "node:path";
+import type { SnapshotStore } from "../actors/host.ts";
+import { type Manifest, manifestHash, sliceOf } from "../run/mod.ts";
+import { Snapshots, stageLayout, type StateManifest } from "../stages/mod.ts";
+import { DenoDisk } from "../stages/deno_disk.ts";
+
+/** The snapshots of one run below one folder, which is made when the first is written. */
+export class SnapshotFolder implements SnapshotStore {
+  readonly #folder: string;
+  readonly #manifest: Manifest;
+  readonly #run: string;
+  readonly #stages = new Map<number, Snapshots>();
+  readonly #onRejected: (name: string, reason: string) => void;
+
+  /** @param onRejected told of each file that is damaged, or of another run. */
+  constructor(folder: string, manifest: Manifest, onRejected: (name: string, reason: string) => void) {
+    this.#manifest = manifest;
+    this.#run = manifestHash(manifest);
+    // Runs share a data folder, and must not tidy each other away.
+    this.#folder = join(folder, this.#run.slice(0, 16));
+    this.#onRejected = onRejected;
+  }
+
+  /** The newest state of the stage that holds, if there is one. */
+  async list(stage: number): Promise<readonly { readonly step: number; readonly stateHash: string }[]> {
+    const state = await this.#newest(stage);
+    return state === undefined ? [] : [{ step: state.manifest.step, stateHash: state.manifest.stateHash }];
+  }
+
+  /** @throws {Error} if the newest state that holds is another one. */
+  async load(stage: number, stateHash: string): Promise<{ manifest: StateManifest; bytes: Uint8Array }> {
+    const state = await this.#newest(stage);
+    if (state?.manifest.stateHash !== stateHash) {
+      throw new Error(`Cannot load state ${stateHash} of stage ${stage}: it is not on this disk`);
+    }
+    return state;
+  }
+
+  async save(stage: number, manifest: StateManifest, bytes: Uint8Array): Promise<void> {
+    await this.#snapshots(stage).write(manifest, bytes);
+  }
+
+  async #newest(stage: number): Promise<{ manifest: StateManifest; bytes: Uint8Array } | undefined> {
+    const { state, rejected } = await this.#snapshots(stage).restore();
+    for (const { name, reason } of rejected) this.#onRejected(name, reason);
+    return state;
+  }
+
+  #snapshots(stage: number): Snapshots {
+    let snapshots = this.#stages.get(stage);
+    if (snapshots === undefined) {
+      snapshots = new Snapshots({
+        disk: new DenoDisk(join(this.#folder, `stage-${stage}`)),
+        run: this.#run,
+        stage,
+        layout: stageLayout(this.#manifest.model, sliceOf(this.#manifest, stage)),
+      });
+      this.#stages.set(stage, snapshots);
+    }
+    return snapshots;
+  }
+}
