@@ -125,3 +125,18 @@ export const READS_MAX = 64;
 
 /** Walks that one question may take. */
 export const READ_ATTEMPTS_MAX = 5;
+
+/** Keys that one peer provides at once: it holds one stage, and may be moving to another. */
+export const PROVIDED_KEYS_MAX = 16;
+
+/** Providers that one search collects. */
+export const PROVIDERS_FOUND_MAX = 256;
+
+/** Frames that a wire is half through receiving, together. Whoever comes beyond is paused. */
+export const RECEIVE_BYTES_MAX = 1024 * 1024 * 1024;
+
+/** A frame below this is received without asking for room: 512 peers hold no more than half a gigabyte so. */
+export const RECEIVE_SMALL_BYTES_MAX = 1024 * 1024;
+
+/** Time for one large frame to arrive, once it has room: 256 MB over a slow uplink. */
+export const FRAME_ARRIVAL_MS_MAX = 300_000;

@@ -15,6 +15,8 @@ import type { Clock } from "../core/clock.ts";
 import { PEER_ADDRESSES_MAX, WIRE_ADDRESSED_PEERS_MAX, WIRE_PEERS_MAX } from "../limits.ts";
 import type { Libp2pNode } from "./libp2p_node.ts";
 import { type Kind, KINDS, Link } from "./link.ts";
+import { ReceiveBudget } from "./receive_budget.ts";
+import type { Receiver } from "./receiving.ts";
 import { within } from "./time_bound.ts";
 import { BadFrame, type Frame, type Wire, type WireEvents } from "./wire.ts";
 
@@ -35,15 +37,18 @@ export class Libp2pWire implements Wire {
   readonly self: PeerId;
   readonly #node: Libp2pNode;
   readonly #clock: Clock;
+  readonly #receiver: Receiver;
   readonly #links = new Map<PeerId, Link>();
   readonly #addresses = new Map<PeerId, readonly Multiaddr[]>();
   #events: WireEvents | undefined;
   #closed = false;
 
-  constructor(node: Libp2pNode, clock: Clock) {
+  /** @param budget of memory for frames that are half here. */
+  constructor(node: Libp2pNode, clock: Clock, budget = new ReceiveBudget()) {
     this.self = node.peer;
     this.#node = node;
     this.#clock = clock;
+    this.#receiver = { clock, budget };
   }
 
   open(events: WireEvents): void {
@@ -100,6 +105,7 @@ export class Libp2pWire implements Wire {
     if (this.#links.size >= WIRE_PEERS_MAX) return undefined;
     const link: Link = new Link({
       peer,
+      receiver: this.#receiver,
       dial: (kind, signal) => this.#dial(peer, kind, signal),
       deliver: (frame) => this.#deliver(link, frame),
       lost: (reason) => this.#lose(link, reason),

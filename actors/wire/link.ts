@@ -9,7 +9,7 @@
 import type { Stream } from "@libp2p/interface";
 import type { PeerId } from "../core/actor.ts";
 import { encodeFrame } from "./codec.ts";
-import { readBulk, readControl } from "./receiving.ts";
+import { readBulk, readControl, type Receiver } from "./receiving.ts";
 import { SendQueue, writeAll } from "./sending.ts";
 import type { Frame } from "./wire.ts";
 
@@ -22,6 +22,7 @@ export interface LinkInit {
   readonly peer: PeerId;
   /** Opens a stream to the peer. Rejects if it cannot be reached. */
   readonly dial: (kind: Kind, signal: AbortSignal) => Promise<Stream>;
+  readonly receiver: Receiver;
   /** Takes a frame. A throw ends the link. */
   readonly deliver: (frame: Frame) => void;
   /** The link is gone. Called once, and not by `end` itself while it runs. */
@@ -41,11 +42,6 @@ export class Link {
   constructor(init: LinkInit) {
     this.peer = init.peer;
     this.#init = init;
-  }
-
-  /** Whether nothing waits to be sent. */
-  get idle(): boolean {
-    return [...this.#outgoing.values()].every((queue) => queue.frames === 0);
   }
 
   /** Whether the peer has opened this stream already. */
@@ -70,8 +66,11 @@ export class Link {
   accept(kind: Kind, stream: Stream): void {
     this.#incoming.add(kind);
     this.#hold(stream);
-    const read = kind === "control" ? readControl : readBulk;
-    read(stream, (frame) => this.#deliver(frame)).then(
+    const deliver = (frame: Frame) => this.#deliver(frame);
+    const read = kind === "control"
+      ? readControl(stream, deliver)
+      : readBulk(stream, deliver, this.#init.receiver);
+    read.then(
       () => this.#fail("the peer closed its stream"),
       (error) => this.#fail(reasonOf(error)),
     );
