@@ -21,7 +21,7 @@ export function chart(points: readonly LossPoint[], size: { columns: number; row
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const drawn = plot(values, {
     // A level line has no height to divide by.
-    ...low === high ? { min: low - 0.5, max: high + 0.5 } : {},
+    ...high - low < 1e-6 ? { min: low - 0.5, max: high + 0.5 } : {},
     height: Math.max(3, size.rows) - 2,
     format: (value: number) => loss(value).slice(0, SCALE_COLUMNS - 2).padStart(SCALE_COLUMNS - 2),
   });
