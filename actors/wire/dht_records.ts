@@ -31,7 +31,9 @@ export function recordValidators(
 
   const validate: Validate = (key, value) => {
     if (value.byteLength > DHT_VALUE_BYTES_MAX) {
-      throw new TypeError(`Cannot take a DHT value: ${value.byteLength} bytes, at most ${DHT_VALUE_BYTES_MAX}`);
+      throw new TypeError(
+        `Cannot take a DHT value: ${value.byteLength} bytes, at most ${DHT_VALUE_BYTES_MAX}`,
+      );
     }
     rules.validate(key, value);
     const name = new TextDecoder().decode(key);

@@ -44,7 +44,9 @@ export async function createIdentity(): Promise<Identity> {
 export async function loadIdentity(path: string): Promise<Identity> {
   const raw = await Deno.readFile(path);
   if (raw.byteLength !== KEY_BYTES) {
-    throw new TypeError(`Cannot load identity from ${path}: a key is ${KEY_BYTES} bytes, found ${raw.byteLength}`);
+    throw new TypeError(
+      `Cannot load identity from ${path}: a key is ${KEY_BYTES} bytes, found ${raw.byteLength}`,
+    );
   }
   try {
     return identityOf(privateKeyFromRaw(raw));

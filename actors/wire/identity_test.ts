@@ -28,7 +28,10 @@ Deno.test("a key file is never overwritten, and a broken one is named", () =>
     await saveIdentity(path, await createIdentity());
     await assert.rejects(async () => saveIdentity(path, await createIdentity()), Deno.errors.AlreadyExists);
     await Deno.writeFile(path, new Uint8Array(31));
-    await assert.rejects(loadOrCreateIdentity(path), /Cannot load identity from .*: a key is 32 bytes, found 31/);
+    await assert.rejects(
+      loadOrCreateIdentity(path),
+      /Cannot load identity from .*: a key is 32 bytes, found 31/,
+    );
     await Deno.writeFile(path, new Uint8Array(32));
     await assert.rejects(loadIdentity(path), /not a secp256k1 key/);
   }));

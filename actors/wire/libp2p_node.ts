@@ -185,7 +185,8 @@ function parseAddress(text: string): Multiaddr {
 function listenReason(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   if (/EADDRINUSE|AddrInUse|address.* in use/i.test(text)) return "the port is in use by another process";
-  if (/EADDRNOTAVAIL|AddrNotAvailable|cannot assign/i.test(text)) return "the address is not this machine's";
+  // Deno says EINVAL where Node says EADDRNOTAVAIL.
+  if (/EADDRNOTAVAIL|AddrNotAvailable|EINVAL/i.test(text)) return "the address is not this machine's";
   if (/EACCES|PermissionDenied|NotCapable|requires net access/i.test(text)) return "not permitted";
-  return text;
+  return text.match(/Error: (.*)/)?.[1] ?? text;
 }

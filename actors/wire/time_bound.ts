@@ -24,7 +24,10 @@ export function within<T>(
     reject(reason);
   };
   const onOuter = () => stop(outer!.reason);
-  const timer = clock.after(limitMs, () => stop(new DOMException(`no answer within ${limitMs} ms`, "TimeoutError")));
+  const timer = clock.after(
+    limitMs,
+    () => stop(new DOMException(`no answer within ${limitMs} ms`, "TimeoutError")),
+  );
   if (outer?.aborted) onOuter();
   else outer?.addEventListener("abort", onOuter, { once: true });
   work(controller.signal).then(resolve, reject);
