@@ -5,7 +5,7 @@
  * verifying are arguments.
  */
 
-import { decode, Encoder } from "cbor-x";
+import { Encoder } from "cbor-x";
 import { z } from "zod";
 
 /** The service of a stage's hosts. */
@@ -62,16 +62,38 @@ const envelope = z.strictObject({
   signature: z.instanceof(Uint8Array),
 });
 
-const encoder = new Encoder({ useRecords: false, tagUint8Array: false });
+const cbor = new Encoder({ useRecords: false, tagUint8Array: false });
 
-/** An announcement as it travels: the bytes that were signed, and their signature. */
+/** Goes before what is signed, so that no other statement of the same key can pass for an announcement. */
+const SIGNED_PREFIX = new TextEncoder().encode("murmuration announcement 1\n");
+
+function signedBytes(body: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(SIGNED_PREFIX.length + body.length);
+  bytes.set(SIGNED_PREFIX);
+  bytes.set(body, SIGNED_PREFIX.length);
+  return bytes;
+}
+
+/**
+ * An announcement as it travels: its bytes, and the signature of exactly these.
+ *
+ * @throws {TypeError} if it is out of bounds, or the key is not that of the peer it names.
+ */
 export async function signAnnouncement(announcement: Announcement, signer: Signer): Promise<Uint8Array> {
   if (announcement.peer !== signer.peer) {
     throw new TypeError(`Cannot sign announcement: it is of ${announcement.peer}, the key of ${signer.peer}`);
   }
-  const body = Uint8Array.from(encoder.encode(schema.parse(announcement)));
-  const signature = Uint8Array.from(await signer.sign(body));
-  return Uint8Array.from(encoder.encode({ body, signature }));
+  const parsed = schema.safeParse(announcement);
+  if (!parsed.success) throw new TypeError(`Cannot sign announcement: ${reasonOf(parsed.error)}`);
+  const body = Uint8Array.from(cbor.encode(parsed.data));
+  const signature = Uint8Array.from(await signer.sign(signedBytes(body)));
+  const bytes = Uint8Array.from(cbor.encode({ body, signature }));
+  if (bytes.length > ANNOUNCEMENT_BYTES_MAX) {
+    throw new TypeError(
+      `Cannot sign announcement: ${bytes.length} bytes, at most ${ANNOUNCEMENT_BYTES_MAX}`,
+    );
+  }
+  return bytes;
 }
 
 /**
@@ -83,7 +105,7 @@ export async function signAnnouncement(announcement: Announcement, signer: Signe
 export function readAnnouncement(
   bytes: Uint8Array,
   epochMs: number,
-): { readonly announcement: Announcement; readonly body: Uint8Array; readonly signature: Uint8Array } {
+): { readonly announcement: Announcement; readonly signed: Uint8Array; readonly signature: Uint8Array } {
   if (bytes.length > ANNOUNCEMENT_BYTES_MAX) {
     throw new BadAnnouncement(
       `Cannot read announcement: ${bytes.length} bytes, at most ${ANNOUNCEMENT_BYTES_MAX}`,
@@ -109,7 +131,7 @@ export function readAnnouncement(
       } ms, at most ${VALIDITY_MS_MAX}`,
     );
   }
-  return { announcement, body, signature };
+  return { announcement, signed: signedBytes(body), signature };
 }
 
 /**
@@ -122,8 +144,8 @@ export async function verifyAnnouncement(
   epochMs: number,
   verify: Verify,
 ): Promise<Announcement> {
-  const { announcement, body, signature } = readAnnouncement(bytes, epochMs);
-  if (!await verify(announcement.peer, body, signature)) {
+  const { announcement, signed, signature } = readAnnouncement(bytes, epochMs);
+  if (!await verify(announcement.peer, signed, signature)) {
     throw new BadAnnouncement(
       `Cannot believe announcement of ${announcement.peer}: the signature is not that peer's`,
     );
@@ -134,12 +156,16 @@ export async function verifyAnnouncement(
 function parse<T>(shape: z.ZodType<T>, bytes: Uint8Array, what: string): T {
   let value: unknown;
   try {
-    value = decode(bytes);
+    value = cbor.decode(bytes);
   } catch (error) {
     throw new BadAnnouncement(`Cannot read ${what}: ${error instanceof Error ? error.message : error}`);
   }
   const parsed = shape.safeParse(value);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new BadAnnouncement(`Cannot read ${what}: ${issue.path.join(".") || "value"}: ${issue.message}`);
+  throw new BadAnnouncement(`Cannot read ${what}: ${reasonOf(parsed.error)}`);
+}
+
+/** The first thing that doesn't fit. */
+function reasonOf({ issues: [issue] }: z.ZodError): string {
+  return `${issue?.path.join(".") || "value"}: ${issue?.message}`;
 }

@@ -1,6 +1,7 @@
 /**
- * How long a peer that failed is left alone: twice as long each time, up to a
- * bound. A success forgets the failures. Asking to come back later is not a failure.
+ * How long a peer is left alone. After a failure: twice as long each time, up to a
+ * bound, until a success forgets the failures. When it asked to be: until then.
+ * The two are kept apart, because only the first may be cut short.
  */
 
 /** Pause after the first failure. */
@@ -8,38 +9,55 @@ export const COOLOFF_MS_MIN = 500;
 /** Longest pause. */
 export const COOLOFF_MS_MAX = 60_000;
 
-/** The cool-off of one peer. */
+/** The pauses of one peer. */
 export class Cooloff {
   #failures = 0;
-  #untilMs = -Infinity;
+  #failedAtMs = -Infinity;
+  #pausedUntilMs = -Infinity;
+  #busyUntilMs = -Infinity;
 
-  /** When the peer may be chosen again; in the past if it may be now. */
-  get untilMs(): number {
-    return this.#untilMs;
+  /** Failures since the last success. */
+  get failures(): number {
+    return this.#failures;
   }
 
-  /** Whether it is left alone because it failed, rather than because it asked for it. */
-  get failed(): boolean {
-    return this.#failures > 0;
+  /** Whether the pause after its last failure is not over. */
+  isPaused(nowMs: number): boolean {
+    return nowMs < this.#pausedUntilMs;
   }
 
+  /**
+   * When the peer may be asked again; in the past if it may be now.
+   *
+   * @param urgent whether there is nobody else: then the shortest pause will do, which
+   *   still keeps a peer that fails at once from being tried in a tight loop.
+   */
+  freeAtMs(urgent: boolean): number {
+    const shortMs = urgent ? this.#failedAtMs + COOLOFF_MS_MIN : Infinity;
+    return Math.max(this.#busyUntilMs, Math.min(this.#pausedUntilMs, shortMs));
+  }
+
+  /** Failures during a pause belong to the one that began it: work that was under way fails together. */
   failure(nowMs: number): void {
+    this.#failedAtMs = nowMs;
+    if (this.isPaused(nowMs)) return;
     const pauseMs = Math.min(COOLOFF_MS_MAX, COOLOFF_MS_MIN * 2 ** Math.min(this.#failures, 30));
     this.#failures++;
-    this.#untilMs = Math.max(this.#untilMs, nowMs + pauseMs);
+    this.#pausedUntilMs = nowMs + pauseMs;
   }
 
-  /** The peer is busy until then. */
+  /** The peer is busy until then. Not a failure. */
   refused(retryAtMs: number): void {
-    this.#untilMs = Math.max(this.#untilMs, retryAtMs);
+    if (Number.isFinite(retryAtMs)) this.#busyUntilMs = Math.max(this.#busyUntilMs, retryAtMs);
   }
 
   success(): void {
     this.#failures = 0;
+    this.#pausedUntilMs = -Infinity;
   }
 
-  /** May be chosen at once; the failures are still remembered. */
+  /** Ends the pause; the failures are still remembered, so that the next pause is longer. */
   lift(): void {
-    this.#untilMs = -Infinity;
+    this.#pausedUntilMs = -Infinity;
   }
 }

@@ -19,6 +19,8 @@ import {
 export interface Rendezvous {
   /** Tells the world that this peer has something under the key (32 bytes); repeated by the implementation. */
   provide(key: Uint8Array): Promise<void>;
+  /** Says it no more. */
+  stopProviding(key: Uint8Array): Promise<void>;
   /** Peers that said so, the nearest first, without repeats. */
   providers(key: Uint8Array): Promise<readonly string[]>;
   put(key: Uint8Array, value: Uint8Array): Promise<void>;
@@ -27,6 +29,9 @@ export interface Rendezvous {
 
 /** Providers of one service that are looked at in one lookup. */
 export const PROVIDERS_MAX = 256;
+
+/** Peers whose latest sequence a directory remembers. */
+const SEQUENCES_MAX = 4 * PROVIDERS_MAX;
 
 /** Key under which the providers of a service are found. */
 export function serviceKey(run: string, service: string): Uint8Array {
@@ -66,7 +71,7 @@ export interface Saying {
 /** The directory of one run, as one peer sees it. */
 export class Directory {
   readonly #options: DirectoryOptions;
-  /** Highest sequence seen of each peer, so that an old record doesn't come back. Bounded. */
+  /** Highest sequence seen of each peer, so that an old record doesn't come back. */
   readonly #sequences = new Map<string, number>();
   #sequence = 0;
   #provided: string | undefined;
@@ -75,7 +80,11 @@ export class Directory {
     this.#options = options;
   }
 
-  /** Announces this peer. To be repeated before it expires. */
+  /**
+   * Announces this peer. To be repeated before it expires.
+   *
+   * @throws {TypeError} if what it says is out of bounds. Whatever else the rendezvous rejects with.
+   */
   async announce({ validityMs, addresses, ...saying }: Saying): Promise<void> {
     const { run, rendezvous, signer, epochMs } = this.#options;
     const issuedAtMs = Math.floor(epochMs());
@@ -91,9 +100,11 @@ export class Directory {
       expiresAtMs: issuedAtMs + validityMs,
     }, signer);
     await rendezvous.put(recordKey(signer.peer), bytes);
-    if (this.#provided === saying.service) return;
+    const former = this.#provided;
+    if (former === saying.service) return;
     await rendezvous.provide(serviceKey(run, saying.service));
     this.#provided = saying.service;
+    if (former !== undefined) await rendezvous.stopProviding(serviceKey(run, former));
   }
 
   /** Everybody who offers the service and can be believed, sorted by peer. */
@@ -111,33 +122,36 @@ export class Directory {
     try {
       bytes = await rendezvous.get(recordKey(peer));
     } catch (error) {
-      onRejected?.(peer, `its record can't be had: ${error instanceof Error ? error.message : error}`);
+      onRejected?.(peer, `Cannot get record of ${peer}: ${error instanceof Error ? error.message : error}`);
     }
     if (bytes === undefined) return undefined;
     try {
       const announcement = await verifyAnnouncement(bytes, epochMs(), verify);
       if (announcement.peer !== peer) {
-        throw new BadAnnouncement(`the record of ${peer} is of ${announcement.peer}`);
+        throw new BadAnnouncement(`Cannot believe record of ${peer}: it is of ${announcement.peer}`);
       }
-      // A peer that moved on is no longer here: not a lie.
-      if (announcement.run !== run || announcement.service !== service) return undefined;
       const known = this.#sequences.get(peer) ?? 0;
       if (announcement.sequence < known) {
         throw new BadAnnouncement(
-          `the record of ${peer} has sequence ${announcement.sequence}, ${known} is known`,
+          `Cannot believe record of ${peer}: its sequence is ${announcement.sequence}, ${known} is known`,
         );
       }
-      this.#sequences.delete(peer);
-      this.#sequences.set(peer, announcement.sequence);
-      for (const oldest of this.#sequences.keys()) {
-        if (this.#sequences.size <= 4 * PROVIDERS_MAX) break;
-        this.#sequences.delete(oldest);
-      }
-      return announcement;
+      this.#remember(peer, announcement.sequence);
+      // A peer that moved on is no longer here: not a lie.
+      return announcement.run === run && announcement.service === service ? announcement : undefined;
     } catch (error) {
       if (!(error instanceof BadAnnouncement)) throw error;
       onRejected?.(peer, error.message);
       return undefined;
+    }
+  }
+
+  #remember(peer: string, sequence: number): void {
+    this.#sequences.delete(peer);
+    this.#sequences.set(peer, sequence);
+    for (const oldest of this.#sequences.keys()) {
+      if (this.#sequences.size <= SEQUENCES_MAX) break;
+      this.#sequences.delete(oldest);
     }
   }
 }

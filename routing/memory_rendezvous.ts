@@ -7,11 +7,12 @@
 import type { Rendezvous } from "./directory.ts";
 
 /** How long a provider record lives if its peer says nothing more. */
-const PROVIDER_VALIDITY_MS = 60_000;
+export const PROVIDER_VALIDITY_MS = 60_000;
 
 /** What a process shares. */
 export class MemoryRendezvous {
   readonly #epochMs: () => number;
+  /** By key: when what each peer said expires. */
   readonly #providers = new Map<string, Map<string, number>>();
   readonly #values = new Map<string, Uint8Array>();
 
@@ -19,11 +20,11 @@ export class MemoryRendezvous {
     this.#epochMs = epochMs;
   }
 
-  /** The rendezvous as one peer uses it. */
+  /** The rendezvous as one peer uses it. Whatever it provides is renewed each time that it puts or provides. */
   of(peer: string): Rendezvous {
     const provided = new Set<string>();
     const renew = () => {
-      for (const key of provided) this.#of(key).set(peer, this.#epochMs() + PROVIDER_VALIDITY_MS);
+      for (const key of provided) this.#under(key).set(peer, this.#epochMs() + PROVIDER_VALIDITY_MS);
     };
     return {
       provide: (key) => {
@@ -31,11 +32,12 @@ export class MemoryRendezvous {
         renew();
         return Promise.resolve();
       },
-      providers: (key) => {
-        const nowMs = this.#epochMs();
-        const alive = [...this.#of(text(key))].filter(([, expiresAtMs]) => expiresAtMs > nowMs);
-        return Promise.resolve(alive.map(([provider]) => provider));
+      stopProviding: (key) => {
+        provided.delete(text(key));
+        this.#under(text(key)).delete(peer);
+        return Promise.resolve();
       },
+      providers: (key) => Promise.resolve([...this.#under(text(key)).keys()]),
       put: (key, value) => {
         renew();
         this.#values.set(text(key), value.slice());
@@ -45,16 +47,14 @@ export class MemoryRendezvous {
     };
   }
 
-  #of(key: string): Map<string, number> {
-    let providers = this.#providers.get(key);
-    if (providers === undefined) {
-      providers = new Map();
-      this.#providers.set(key, providers);
-    }
+  #under(key: string): Map<string, number> {
+    const providers = this.#providers.get(key) ?? new Map<string, number>();
+    this.#providers.set(key, providers);
+    for (const [peer, expiresAtMs] of providers) if (expiresAtMs <= this.#epochMs()) providers.delete(peer);
     return providers;
   }
 }
 
 function text(key: Uint8Array): string {
-  return Array.from(key, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return key.toHex();
 }

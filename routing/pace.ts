@@ -1,32 +1,40 @@
 /**
  * How fast a peer is: an exponential moving average of seconds per token. A
- * time-out is a sample too, of the time that was waited. Nothing is known of a
- * newcomer, so it counts as instant, and is tried at once.
+ * time-out is a sample too, of the time that was waited.
  */
 
 /** Weight of the newest sample: the last ten or so decide. */
 const WEIGHT = 0.1;
 
+/**
+ * Nobody is believed to be faster: beyond any machine, and not nothing, so that
+ * a peer that says it needs no time doesn't get all the work there is.
+ */
+export const SECONDS_PER_TOKEN_MIN = 1e-7;
+
+/** Nobody is counted as slower: two weeks for a thousand tokens. */
+export const SECONDS_PER_TOKEN_MAX = 1e3;
+
+/** What some seconds count as, per token: within the bounds, the slowest if they are no duration. */
+export function paceOf(seconds: number, tokens: number): number {
+  const secondsPerToken = seconds / tokens;
+  if (!(secondsPerToken >= 0)) return SECONDS_PER_TOKEN_MAX;
+  return Math.min(SECONDS_PER_TOKEN_MAX, Math.max(SECONDS_PER_TOKEN_MIN, secondsPerToken));
+}
+
 /** The pace of one peer. */
 export class Pace {
   #secondsPerToken: number | undefined;
 
-  /** Seconds per token; 0 while nothing is known. */
-  get secondsPerToken(): number {
-    return this.#secondsPerToken ?? 0;
+  /** Seconds per token; `undefined` while there was no sample. */
+  get secondsPerToken(): number | undefined {
+    return this.#secondsPerToken;
   }
 
-  /** Whether there was a sample. */
-  get known(): boolean {
-    return this.#secondsPerToken !== undefined;
-  }
-
-  /** Takes a sample. Samples that are no durations are ignored: they come from strangers. */
-  sample(seconds: number, tokens: number): void {
-    if (!Number.isFinite(seconds) || seconds < 0 || !(tokens > 0)) return;
-    const sample = seconds / tokens;
+  /** Takes a sample: seconds per token, see {@link paceOf}. */
+  sample(secondsPerToken: number): void {
     this.#secondsPerToken = this.#secondsPerToken === undefined
-      ? sample
-      : (1 - WEIGHT) * this.#secondsPerToken + WEIGHT * sample;
+      ? secondsPerToken
+      : (1 - WEIGHT) * this.#secondsPerToken + WEIGHT * secondsPerToken;
   }
 }

@@ -12,7 +12,7 @@ export interface RecordRules {
   readonly namespace: string;
   /** @throws {BadAnnouncement} if the value must not stand under the key. */
   validate(key: Uint8Array, value: Uint8Array): void;
-  /** Index of the best of these values, all of them valid. */
+  /** Index of the best of these values. One that is not valid (any more) is the worst. */
   select(key: Uint8Array, values: readonly Uint8Array[]): number;
 }
 
@@ -25,25 +25,32 @@ export function announcementRules(options: {
   return {
     namespace: RECORD_NAMESPACE,
     validate(key, value) {
-      const { announcement, body, signature } = readAnnouncement(value, epochMs());
+      const { announcement, signed, signature } = readAnnouncement(value, epochMs());
       const own = recordKey(announcement.peer);
       if (own.length !== key.length || !own.every((byte, index) => byte === key[index])) {
-        throw new BadAnnouncement(`Cannot keep announcement of ${announcement.peer}: the key names another peer`);
+        throw new BadAnnouncement(
+          `Cannot keep announcement of ${announcement.peer}: the key names another peer`,
+        );
       }
-      if (!verify(announcement.peer, body, signature)) {
-        throw new BadAnnouncement(`Cannot keep announcement of ${announcement.peer}: the signature is not that peer's`);
+      if (!verify(announcement.peer, signed, signature)) {
+        throw new BadAnnouncement(
+          `Cannot keep announcement of ${announcement.peer}: the signature is not that peer's`,
+        );
       }
     },
     select(_key, values) {
-      let best = 0;
-      let highest = -1;
-      values.forEach((value, index) => {
-        const { announcement } = readAnnouncement(value, epochMs());
-        if (announcement.sequence <= highest) return;
-        highest = announcement.sequence;
-        best = index;
-      });
-      return best;
+      const nowMs = epochMs();
+      const sequences = values.map((value) => sequenceOf(value, nowMs));
+      return sequences.indexOf(Math.max(...sequences));
     },
   };
+}
+
+function sequenceOf(value: Uint8Array, epochMs: number): number {
+  try {
+    return readAnnouncement(value, epochMs).announcement.sequence;
+  } catch (error) {
+    if (!(error instanceof BadAnnouncement)) throw error;
+    return -1;
+  }
 }

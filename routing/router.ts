@@ -1,28 +1,37 @@
 /**
  * Who is next: for one stage, keeps pace, priority and cool-off of every peer
  * that was announced, and chooses. Time and chance are arguments. It sends
- * nothing and hears only what it is told.
+ * nothing, hears only what it is told, and never throws for what it is told.
  */
 
 import type { Announcement } from "./announcement.ts";
 import { leastPriority } from "./choice.ts";
 import { Cooloff } from "./cooloff.ts";
-import { Pace } from "./pace.ts";
+import { Pace, paceOf } from "./pace.ts";
 
 /** Peers that one router keeps. */
 export const ROUTER_PEERS_MAX = 256;
 
-/** A peer that was found so often not to be announced any more is forgotten. */
-const ABSENCES_MAX = 10;
+/** A peer that was missing in so many findings, and did nothing meanwhile, is forgotten. */
+export const ABSENCES_MAX = 10;
+
+/** What newcomers are charged while nobody's pace is known: any equal charge makes them take turns. */
+const SECONDS_PER_TOKEN_UNKNOWN = 1e-3;
 
 interface Known {
   readonly peer: string;
   readonly pace: Pace;
   readonly cooloff: Cooloff;
-  /** Seconds charged for work that has not been settled, in the order in which it was given. */
-  readonly charges: number[];
+  /** Seconds of work given so far: as charged, and once it is settled, as it was. */
   priority: number;
+  /** Work that has not been settled, and what it was charged. */
+  openTasks: number;
+  openSeconds: number;
+  /** Has had no part in the turns since it was last chosen, so that its priority is out of date. */
+  stoodAside: boolean;
+  /** Of its latest announcement. */
   sequence: number;
+  /** Findings in a row in which it was missing. */
   absences: number;
 }
 
@@ -41,7 +50,10 @@ export type Choice =
 export class Router {
   readonly #uniform: () => number;
   readonly #known = new Map<string, Known>();
+  /** The priority of the last that was chosen, when it was. */
+  #level = 0;
 
+  /** @param options.uniform draws from [0, 1). */
   constructor({ uniform }: { readonly uniform: () => number }) {
     this.#uniform = uniform;
   }
@@ -51,26 +63,26 @@ export class Router {
     return [...this.#known.keys()];
   }
 
+  /** Whether the peer is known. */
   has(peer: string): boolean {
     return this.#known.has(peer);
   }
 
   /**
-   * Who was found. A newcomer starts level with the least charged, so that it is
-   * tried at once without being flooded. A fresh announcement lifts a cool-off.
+   * Who was found. A fresh announcement lifts a cool-off. Nobody found means that
+   * finding has failed, rather than that everybody has left at once.
    */
   learn(announcements: readonly Announcement[]): void {
-    const found = new Set(announcements.map(({ peer }) => peer));
+    if (announcements.length === 0) return;
+    const found = new Set<string>();
     for (const { peer, sequence } of announcements) {
-      const known = this.#known.get(peer);
-      if (known === undefined) {
-        this.#add(peer, sequence);
-        continue;
-      }
+      found.add(peer);
+      const known = this.#known.get(peer) ?? this.#add(peer, sequence);
+      if (known === undefined) continue;
       known.absences = 0;
       if (sequence > known.sequence) {
         known.sequence = sequence;
-        if (known.cooloff.failed) known.cooloff.lift();
+        known.cooloff.lift();
       }
     }
     for (const known of [...this.#known.values()]) {
@@ -78,62 +90,39 @@ export class Router {
     }
   }
 
-  #add(peer: string, sequence: number): void {
-    if (this.#known.size >= ROUTER_PEERS_MAX) return;
-    let least = Infinity;
-    for (const { priority } of this.#known.values()) least = Math.min(least, priority);
-    this.#known.set(peer, {
-      peer,
-      pace: new Pace(),
-      cooloff: new Cooloff(),
-      charges: [],
-      priority: least === Infinity ? 0 : least,
-      sequence,
-      absences: 0,
-    });
-  }
-
   /** Chooses, and charges the chosen for the seconds that the task is expected to take. */
   choose({ tokens, nowMs }: Task): Choice {
-    const known = [...this.#known.values()];
-    let awake = known.filter(({ cooloff }) => cooloff.untilMs <= nowMs);
-    // A stage that is left without peers has no use for pauses after failures.
-    if (awake.length === 0 && known.every(({ cooloff }) => cooloff.failed)) awake = known;
-    const chosen = leastPriority(awake, this.#uniform);
+    const all = [...this.#known.values()];
+    // A stage that is left without peers has no use for long pauses.
+    const urgent = all.every(({ cooloff }) => cooloff.isPaused(nowMs));
+    const free = all.filter(({ cooloff }) => cooloff.freeAtMs(urgent) <= nowMs);
+    this.#catchUp(free);
+    const chosen = leastPriority(free, this.#uniform);
     if (chosen === undefined) {
-      // Those that are only busy are worth waiting for.
-      const times = known.filter(({ cooloff }) => !cooloff.failed).map(({ cooloff }) => cooloff.untilMs);
+      const times = all.map(({ cooloff }) => cooloff.freeAtMs(urgent));
       return { peer: undefined, retryAtMs: times.length === 0 ? undefined : Math.min(...times) };
     }
-    const charge = this.#expected(chosen, tokens);
-    chosen.priority += charge;
-    chosen.charges.push(charge);
+    this.#level = chosen.priority;
+    const seconds = this.#expected(chosen, tokens);
+    chosen.priority += seconds;
+    chosen.openTasks++;
+    chosen.openSeconds += seconds;
     return { peer: chosen.peer };
   }
 
-  /** Seconds that a peer is expected to need; of one that nobody has tried, what the others need. */
+  /** Seconds that a peer is expected to need; of one that nobody has tried, what the fastest needs. */
   expectedSeconds(peer: string, tokens: number): number {
     const known = this.#known.get(peer);
     return known === undefined ? 0 : this.#expected(known, tokens);
-  }
-
-  #expected({ pace }: Known, tokens: number): number {
-    if (pace.known) return pace.secondsPerToken * tokens;
-    let fastest = Infinity;
-    for (const other of this.#known.values()) {
-      if (other.pace.known) fastest = Math.min(fastest, other.pace.secondsPerToken);
-    }
-    // While nobody is known, any equal charge makes newcomers take turns.
-    return (fastest === Infinity ? 1e-3 : fastest) * tokens;
   }
 
   /** The task was done in so many seconds: they replace what was charged. */
   settle(peer: string, { tokens, seconds }: { readonly tokens: number; readonly seconds: number }): void {
     const known = this.#known.get(peer);
     if (known === undefined) return;
-    known.pace.sample(seconds, tokens);
+    this.#sample(known, seconds, tokens);
     known.cooloff.success();
-    this.#replaceCharge(known, Number.isFinite(seconds) && seconds >= 0 ? seconds : 0);
+    known.absences = 0;
   }
 
   /** Nothing was heard for so long: that is a sample, and a failure. */
@@ -147,17 +136,19 @@ export class Router {
   ): void {
     const known = this.#known.get(peer);
     if (known === undefined) return;
-    known.pace.sample(waitedSeconds, tokens);
-    this.#replaceCharge(known, waitedSeconds);
+    this.#sample(known, waitedSeconds, tokens);
     known.cooloff.failure(nowMs);
+    known.stoodAside = true;
   }
 
-  /** It could not be reached, or is gone. */
+  /** It could not be reached, or is gone, and with it all that it was given. */
   failed(peer: string, nowMs: number): void {
     const known = this.#known.get(peer);
     if (known === undefined) return;
-    for (const charge of known.charges.splice(0)) known.priority -= charge;
+    known.priority -= known.openSeconds;
+    known.openTasks = known.openSeconds = 0;
     known.cooloff.failure(nowMs);
+    known.stoodAside = true;
   }
 
   /** It has no room until then: not a failure. What was charged for the task is given back. */
@@ -166,14 +157,77 @@ export class Router {
     if (known === undefined) return;
     this.#replaceCharge(known, 0);
     known.cooloff.refused(retryAtMs);
+    known.stoodAside = true;
   }
 
+  /** Drops what is known of a peer. */
   forget(peer: string): void {
     this.#known.delete(peer);
   }
 
+  /** Makes room at the cost of whoever has failed most; whoever works doesn't make way for a stranger. */
+  #add(peer: string, sequence: number): Known | undefined {
+    if (this.#known.size >= ROUTER_PEERS_MAX) {
+      const worst = [...this.#known.values()].reduce((one, other) =>
+        other.cooloff.failures > one.cooloff.failures ? other : one
+      );
+      if (worst.cooloff.failures === 0) return undefined;
+      this.#known.delete(worst.peer);
+    }
+    const known: Known = {
+      peer,
+      pace: new Pace(),
+      cooloff: new Cooloff(),
+      priority: 0,
+      openTasks: 0,
+      openSeconds: 0,
+      stoodAside: true,
+      sequence,
+      absences: 0,
+    };
+    this.#known.set(peer, known);
+    return known;
+  }
+
+  /**
+   * Whoever comes, or comes back, starts level with the least charged of the others: it is
+   * tried at once, and not flooded to make up for the time that it was not there.
+   */
+  #catchUp(free: readonly Known[]): void {
+    let least = Infinity;
+    for (const { stoodAside, priority } of free) if (!stoodAside) least = Math.min(least, priority);
+    const level = least === Infinity ? this.#level : least;
+    for (const known of free) {
+      if (known.stoodAside) known.priority = Math.max(known.priority, level);
+      known.stoodAside = false;
+    }
+  }
+
+  #expected({ pace }: Known, tokens: number): number {
+    let secondsPerToken = pace.secondsPerToken;
+    if (secondsPerToken === undefined) {
+      for (const { pace } of this.#known.values()) {
+        secondsPerToken = Math.min(secondsPerToken ?? Infinity, pace.secondsPerToken ?? Infinity);
+      }
+    }
+    if (secondsPerToken === undefined || secondsPerToken === Infinity) {
+      secondsPerToken = SECONDS_PER_TOKEN_UNKNOWN;
+    }
+    return secondsPerToken * tokens;
+  }
+
+  #sample(known: Known, seconds: number, tokens: number): void {
+    const secondsPerToken = paceOf(seconds, tokens);
+    known.pace.sample(secondsPerToken);
+    this.#replaceCharge(known, secondsPerToken * tokens);
+  }
+
+  /** Settles one open task; which one makes no difference in sum. */
   #replaceCharge(known: Known, seconds: number): void {
-    const charged = known.charges.shift();
-    if (charged !== undefined) known.priority += seconds - charged;
+    if (known.openTasks === 0) return;
+    const charged = known.openSeconds / known.openTasks;
+    known.openTasks--;
+    known.openSeconds -= charged;
+    known.priority += seconds - charged;
   }
 }
