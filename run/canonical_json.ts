@@ -5,6 +5,8 @@
  */
 
 /**
+ * Writes a value as canonical JSON.
+ *
  * @param value plain objects, lists, texts, finite numbers, booleans and null.
  * @throws {TypeError} if it holds anything else.
  */

@@ -12,6 +12,8 @@ export interface UpdateScale {
 }
 
 /**
+ * How to scale a step's gradient sum: by its tokens, and down to the bound on its norm.
+ *
  * @param squareSum of the elements of the summed gradient, over all stages.
  * @param tokens that the sum counts; at least 1.
  * @param clipNorm bound on the norm of the mean; 0 switches clipping off.

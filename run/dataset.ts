@@ -29,6 +29,8 @@ export class Dataset {
   readonly #validation: Int32Array;
 
   /**
+   * Splits the tokens.
+   *
    * @param tokens of all texts, one after the other; kept, not copied.
    * @throws {RangeError} if a token is outside the model's vocabulary, or a
    *   part is too short for one sequence and its targets, T + 1 tokens.
@@ -70,6 +72,8 @@ export class Dataset {
   }
 
   /**
+   * One micro-batch to train on.
+   *
    * @param step from 0.
    * @param index of the micro-batch in its step, from 0.
    * @returns sequences from random places; fresh arrays.
@@ -79,6 +83,8 @@ export class Dataset {
   }
 
   /**
+   * One micro-batch to validate on.
+   *
    * @param index from 0. The same at every step, so that validations compare.
    * @throws {RangeError} if the run holds no data for validation.
    */

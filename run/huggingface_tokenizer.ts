@@ -25,6 +25,8 @@ const fileSchema = z.looseObject({
 const configSchema = z.looseObject({});
 
 /**
+ * Reads a published tokenizer.
+ *
  * @param json contents of `tokenizer.json`.
  * @param configJson contents of `tokenizer_config.json`, which names the tokens
  *   that open and end a text.

@@ -11,11 +11,13 @@ import { canonicalJson } from "./canonical_json.ts";
 
 /** A decoder of the Llama family: RMSNorm, RoPE, grouped-query attention, SwiGLU. */
 export interface ModelConfig {
+  /** Default `llama`, the only one so far. */
   readonly family: "llama";
   /** Tokens in the vocabulary, V. */
   readonly vocabulary: number;
   /** Width of the hidden states, C. */
   readonly width: number;
+  /** Layers of attention and SwiGLU. */
   readonly layers: number;
   /** Query heads. `width` must be a multiple, unless `headWidth` is given. */
   readonly heads: number;
@@ -33,6 +35,7 @@ export interface ModelConfig {
 
 /** AdamW with warm-up and cosine decay. */
 export interface OptimizerConfig {
+  /** Default `adamw`, the only one so far. */
   readonly kind: "adamw";
   /** Default 3e-4. */
   readonly learningRate: number;
@@ -56,8 +59,11 @@ export interface OptimizerConfig {
 
 /** The whole run. */
 export interface Manifest {
+  /** Of this format. */
   readonly version: 1;
+  /** For people; it names nothing that must be unique. */
   readonly name: string;
+  /** What is trained. */
   readonly model: ModelConfig;
   /** Number of stages, or the first layer of each stage after the first ("cut points"). */
   readonly stages: number | readonly number[];
@@ -65,8 +71,11 @@ export interface Manifest {
   readonly sequenceLength: number;
   /** Sequences in a micro-batch, B. */
   readonly sequencesPerMicroBatch: number;
+  /** Micro-batches whose gradients one step sums up. */
   readonly microBatchesPerStep: number;
+  /** Optimizer steps of the whole run. */
   readonly steps: number;
+  /** How it learns. */
   readonly optimizer: OptimizerConfig;
   /** Of initialisation and of the order of the data. Default 0. */
   readonly seed: number;
@@ -75,6 +84,7 @@ export interface Manifest {
     | { readonly kind: "bytes" }
     /** `file` is relative to the manifest; `sha256` is of its bytes. */
     | { readonly kind: "huggingface"; readonly file: string; readonly sha256: string };
+  /** What is held back, and how often it is looked at. */
   readonly validation: {
     /** Share of the data, from its end, that is never trained on. Default 0.1; 0 switches validation off. */
     readonly fraction: number;
@@ -85,16 +95,20 @@ export interface Manifest {
   };
   /** Peers that hold one stage. Default 1 to 16. */
   readonly replicas: { readonly floor: number; readonly ceiling: number };
+  /** How tensors are written on the wire. Default `f32`, exact. */
   readonly codecs: { readonly activation: "f32"; readonly gradient: "f32" };
+  /** Who keeps account of earnings. Default `none`. */
   readonly ledger: "none";
 }
 
 /** A manifest that is not to be believed. The message has one line per problem. */
 export class ManifestError extends Error {
+  /** Tells it from other errors. */
   override name = "ManifestError";
   /** Each as `model.heads: found 3, expected a divisor of model.width 64`. */
   readonly problems: readonly string[];
 
+  /** Takes one line per problem. */
   constructor(problems: readonly string[]) {
     const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
     super(`Cannot read manifest: ${count}\n${problems.map((line) => `  ${line}`).join("\n")}`);

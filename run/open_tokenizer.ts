@@ -10,6 +10,8 @@ import type { Manifest } from "./manifest.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /**
+ * The tokenizer that a manifest names.
+ *
  * @param bytes of the file that the manifest names; none for the tokenizer of bytes.
  * @param configJson contents of `tokenizer_config.json`, if there is one.
  * @throws {TypeError} if the file is missing, not the one that the manifest

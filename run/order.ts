@@ -16,6 +16,7 @@ const ROUNDS = 10;
 
 /** What a draw is for. Draws for one purpose never meet those for another. */
 export const Purpose = { training: 0, validation: 1, initialisation: 2, sampling: 3 } as const;
+/** One of them. */
 export type Purpose = typeof Purpose[keyof typeof Purpose];
 
 /**

@@ -12,6 +12,7 @@ export interface Slice {
   readonly index: number;
   /** Slices of the whole model. */
   readonly count: number;
+  /** First layer of the slice, counted through the whole model. */
   readonly firstLayer: number;
   /** First layer that is no longer part of it. */
   readonly endLayer: number;

@@ -9,6 +9,8 @@
 import type { OptimizerConfig } from "./manifest.ts";
 
 /**
+ * The learning rate of one step.
+ *
  * @param step optimizer steps taken before this one, from 0.
  * @returns learning rate of this step. Step 0 already learns: its rate is
  *   1/(warmupSteps + 1) of the peak.

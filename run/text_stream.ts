@@ -17,11 +17,14 @@ export class TextStream {
   #shown: number[] = [];
   #waiting: number[] = [];
 
+  /** Starts a sequence. */
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer;
   }
 
   /**
+   * Takes the next token.
+   *
    * @returns the text that this token completes, often none.
    * @throws {RangeError} if the id is outside the vocabulary.
    */

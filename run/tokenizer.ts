@@ -20,7 +20,11 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>): string;
 }
 
-/** @throws {RangeError} unless every id is an integer in [0, vocabulary). */
+/**
+ * Refuses ids that a vocabulary does not hold.
+ *
+ * @throws {RangeError} unless every id is an integer in [0, vocabulary).
+ */
 export function checkTokenIds(ids: ArrayLike<number>, vocabulary: number): void {
   for (let index = 0; index < ids.length; index++) {
     const id = ids[index];

@@ -39,6 +39,7 @@ const KEPT_MAX = 4096;
 export interface CompiledStageOptions {
   /** Stays the caller's: closing the stage leaves it open. */
   readonly device: Device;
+  /** The run. */
   readonly manifest: Manifest;
   /** Which stage of the run, from 0. */
   readonly index: number;
@@ -144,6 +145,7 @@ export class CompiledStage implements Stage {
     return this.#kept.size;
   }
 
+  /** See {@link Stage.forward}. The input must not change until the promise settles. */
   forward(
     key: string,
     input: HostTensor,
@@ -183,6 +185,7 @@ export class CompiledStage implements Stage {
     });
   }
 
+  /** See {@link Stage.backward}. After a refused gradient the micro-batch is still kept. */
   backward(
     key: string,
     gradient: HostTensor | undefined,
@@ -332,6 +335,7 @@ export class CompiledStage implements Stage {
     });
   }
 
+  /** Frees everything that the stage holds on its device. */
   close(): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#closed) return;

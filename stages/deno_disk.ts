@@ -12,6 +12,7 @@ const UNFINISHED = ".writing";
 export class DenoDisk implements Disk {
   readonly #folder: string;
 
+  /** Takes the folder's path. */
   constructor(folder: string) {
     this.#folder = folder;
   }

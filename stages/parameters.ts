@@ -8,6 +8,7 @@ import type { ModelConfig, Slice } from "../run/mod.ts";
 
 /** One parameter. */
 export interface Parameter {
+  /** As Hugging Face names it. */
   readonly name: string;
   /** `[C]` for gains, `[out, in]` for matrices. */
   readonly shape: readonly number[];
@@ -23,6 +24,7 @@ export interface Parameter {
 
 /** All parameters of a slice, in the order in which gradients and states lay them out. */
 export interface StageLayout {
+  /** In their order. */
   readonly parameters: readonly Parameter[];
   /** Numbers in all of them. */
   readonly size: number;

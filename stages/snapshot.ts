@@ -30,7 +30,9 @@ export interface Disk {
 
 /** A file that could not be believed. */
 export interface RejectedSnapshot {
+  /** Of the file. */
   readonly name: string;
+  /** Why it was passed over. */
   readonly reason: string;
 }
 
@@ -71,6 +73,8 @@ export class Snapshots {
   readonly #broken = new Set<string>();
 
   /**
+   * Names the stage whose snapshots these are.
+   *
    * @param options.run hash of the run's manifest: snapshots of others are foreign.
    * @param options.stage index of the stage.
    */

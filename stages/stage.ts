@@ -20,6 +20,7 @@ export interface StepUpdate {
   readonly gradientSum: Float32Array;
   /** Factor that turns the sum into what AdamW sees: clipping ÷ token count. */
   readonly scale: number;
+  /** Of this step. */
   readonly learningRate: number;
 }
 
@@ -49,10 +50,13 @@ export interface Stage {
   readonly parameters: number;
 
   /**
+   * Runs a micro-batch through this stage.
+   *
    * @param key names the micro-batch; what backward needs is kept under it if `keep`.
    * @param input token ids `[B, T]` for stage 0, hidden states `[B, T, C]` after.
    * @param targets token ids `[B, T]`, −1 where nothing is to be learnt; last stage only.
    * @throws {TypeError} if shape, type or range (token ids, finiteness) does not fit.
+   * @throws {RangeError} if the result is not finite: numbers have outgrown f32 in this stage.
    */
   forward(
     key: string,
@@ -62,12 +66,16 @@ export interface Stage {
   ): Promise<ForwardResult>;
 
   /**
+   * Takes a gradient back through this stage.
+   *
    * @param gradient of the loss sum by this stage's output `[B, T, C]`; `undefined` at the last stage.
    * @param options.accumulate whether the parameter gradients are added to the sum.
    * @returns gradient by this stage's input, `undefined` at stage 0. Whatever
    *   was kept under `key` is freed.
    * @throws {TypeError} if nothing is kept under `key`, or the gradient does not fit or is not finite;
-   *   nothing has been accumulated then.
+   *   nothing has been accumulated then, and the micro-batch is still kept.
+   * @throws {RangeError} if the gradient outgrew f32 in this stage: the sum is spoilt, and the stage
+   *   refuses to add to it or to hand it out until `clearGradients`.
    */
   backward(
     key: string,
@@ -80,7 +88,11 @@ export interface Stage {
   /** How many micro-batches are kept. */
   readonly kept: number;
 
-  /** Copy of the accumulated gradient sum: all parameters, flat, in the order of their names. */
+  /**
+   * Copy of the accumulated gradient sum: all parameters, flat, in the order of `stageLayout`.
+   *
+   * @throws {RangeError} if a value is not finite.
+   */
   gradientSum(): Promise<Float32Array>;
   /** Sets the accumulated sum to zero. */
   clearGradients(): Promise<void>;
@@ -97,5 +109,6 @@ export interface Stage {
   /** Manifest of the state as it stands now (hashes only; the bytes are not copied where that can be avoided). */
   describeState(): Promise<StateManifest>;
 
+  /** Frees everything that the stage holds. */
   close(): Promise<void>;
 }

@@ -28,6 +28,7 @@ export type Section = typeof SECTIONS[number];
 
 /** A state that is not what it says it is. */
 export class BadState extends TypeError {
+  /** Tells it from other errors. */
   override name = "BadState";
 }
 
@@ -58,6 +59,7 @@ export class StateHasher {
   #room = PIECE_BYTES;
   #bytes = 0;
 
+  /** Begins with nothing. */
   constructor(layout: StageLayout, step: number) {
     this.#layout = layout;
     this.#step = step;
@@ -76,7 +78,11 @@ export class StateHasher {
     }
   }
 
-  /** @throws {TypeError} if the bytes so far are not a whole state. */
+  /**
+   * The manifest of what was taken.
+   *
+   * @throws {TypeError} if the bytes so far are not a whole state.
+   */
   finish(): StateManifest {
     const expected = stateBytes(this.#layout);
     if (this.#bytes !== expected) {
