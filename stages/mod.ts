@@ -12,6 +12,7 @@ export { Snapshots } from "./snapshot.ts";
 export type { Disk, RejectedSnapshot, Restored } from "./snapshot.ts";
 export { createStages, trainSolo, validateSolo } from "./solo.ts";
 export type { SoloStep } from "./solo.ts";
+export { type WorkerDevice, WorkerStage } from "./worker_stage.ts";
 export type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
 export {
   BadState,
