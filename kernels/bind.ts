@@ -37,7 +37,12 @@ export function bind(graph: Graph, inputs: ReadonlyMap<Value, Bindable>): BoundS
   for (const node of graph.nodes) {
     const row: OpRow = OPS[node.op];
     const given = node.inputs.map((value) => shapes.get(value)!);
-    const found = shapesOf(node.op, row, given, node.attributes) as readonly (readonly number[])[];
+    const found = shapesOf(
+      `Cannot run ${node.op}`,
+      row,
+      given,
+      node.attributes,
+    ) as readonly (readonly number[])[];
     node.outputs.forEach((value, index) => shapes.set(value, found[index]));
     if (!row.integerRange) continue;
     const range = row.integerRange(given, node.attributes);

@@ -301,6 +301,25 @@ for (const { name, open } of DEVICES) {
     await program.dispose();
   });
 
+  test("what only a run can know about shapes is checked by the run", async (device) => {
+    const builder = new GraphBuilder();
+    const q = builder.input("q", "f32", ["B", "T", 2]);
+    const k = builder.input("k", "f32", ["B", "S", 2]);
+    const sizes = { heads: 1, keyValueHeads: 1, headWidth: 2 };
+    builder.output("y", builder.op("attention", [q, k, k], sizes)[0]);
+    const program = await device.compile(builder.build());
+    using scope = new Scope(device);
+    const given = upload(device, scope, {
+      q: { shape: [1, 2, 2], data: [1, 2, 3, 4] },
+      k: { shape: [1, 1, 2], data: [1, 2] },
+    });
+    await assert.rejects(
+      program.run(given),
+      refusal("Cannot run attention: 1 keys are fewer than 2 queries"),
+    );
+    await program.dispose();
+  });
+
   test("misshaped uploads and writes are turned away", async (device) => {
     for (
       const [tensor, message] of [

@@ -142,7 +142,7 @@ export class GraphBuilder {
         );
       }
     });
-    const shapes = shapesOf(op, row, inputs.map((value) => value.shape), attributes);
+    const shapes = shapesOf(`Cannot add ${op}`, row, inputs.map((value) => value.shape), attributes);
     const name = `${op}#${this.#nodes.length}`;
     const outputs = row.outputs.map((output, index) =>
       this.#keep({
@@ -212,10 +212,11 @@ export class GraphBuilder {
 /**
  * Runs an op's shape rule, on symbols or on numbers.
  *
+ * @param action begins the message, as in `Cannot add linear`.
  * @throws {TypeError} if the shapes don't fit.
  */
 export function shapesOf(
-  op: string,
+  action: string,
   row: OpRow,
   inputs: readonly Shape[],
   attributes: Readonly<Record<string, unknown>>,
@@ -224,7 +225,7 @@ export function shapesOf(
     return row.shapes(inputs, attributes);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    throw new TypeError(`Cannot add ${op}: ${error.message}`);
+    throw new TypeError(`${action}: ${error.message}`);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * The part of ONNX's file format that we write, as a protobuf schema: field
- * numbers are those of the public `onnx.proto` (IR version 10). It knows no
+ * numbers are those of the public `onnx.proto` (IR version 12). It knows no
  * ops.
  */
 
@@ -14,10 +14,10 @@ export const ONNX_TYPE = { f32: 1, i32: 6, i64: 7, f64: 11 } as const;
 const ATTRIBUTE_TYPE = { float: 1, int: 2, text: 3, ints: 7 } as const;
 
 /** IR version that goes with the operator set below. */
-const IR_VERSION = 10;
+const IR_VERSION = 12;
 
 /** Version of ONNX's own operators that the rows of ops are written for. */
-const OPERATOR_SET = 21;
+const OPERATOR_SET = 24;
 
 const schema = protobuf.parse(
   `
