@@ -22,30 +22,51 @@ export const CLOCK_SKEW_MS_MAX = 60_000;
 /** Bytes of an announcement with its envelope. */
 export const ANNOUNCEMENT_BYTES_MAX = 8192;
 
-const schema = z.strictObject({
+/** A peer's word about itself. */
+export interface Announcement {
+  /** Hash of the run's manifest, hex. */
+  readonly run: string;
+  /** `stage:2`, see {@link stageService}, or `coordinator`. */
+  readonly service: string;
+  /** Who says it, and signs it. */
+  readonly peer: string;
+  /** Optimizer steps that the offered state has taken. */
+  readonly step: number;
+  /** Hash of the offered state, hex; `null` while there is none. */
+  readonly stateHash: string | null;
+  /** Multiaddrs. */
+  readonly addresses: readonly string[];
+  /** `onnx`, `reference`, … */
+  readonly device: string;
+  /** Seconds of work that wait. */
+  readonly load: number;
+  /** Of two announcements of one peer the higher number holds. */
+  readonly sequence: number;
+  /** By the peer's clock, since the Unix epoch. */
+  readonly issuedAtMs: number;
+  /** Not to be believed from then on. */
+  readonly expiresAtMs: number;
+}
+
+const schema: z.ZodType<Announcement> = z.strictObject({
   run: z.string().regex(/^[0-9a-f]{64}$/),
   service: z.string().regex(/^(coordinator|stage:\d{1,4})$/),
   peer: z.string().min(1).max(128),
-  /** Optimizer steps that the offered state has taken. */
   step: z.int().min(0),
   stateHash: z.string().regex(/^[0-9a-f]{64}$/).nullable(),
-  /** Multiaddrs. */
   addresses: z.array(z.string().max(256)).max(16),
   device: z.string().max(64),
-  /** Seconds of work that wait. */
   load: z.number().min(0).max(1e6),
-  /** Of two announcements of one peer the higher number holds. */
   sequence: z.int().min(0),
   issuedAtMs: z.int().min(0),
   expiresAtMs: z.int().min(0),
 });
 
-/** A peer's word about itself, see the schema for units. */
-export type Announcement = Readonly<z.infer<typeof schema>>;
-
 /** Signs as one peer. */
 export interface Signer {
+  /** Whose key it is. */
   readonly peer: string;
+  /** Signature of exactly these bytes. */
   sign(bytes: Uint8Array): Uint8Array | Promise<Uint8Array>;
 }
 
@@ -54,6 +75,7 @@ export type Verify = (peer: string, bytes: Uint8Array, signature: Uint8Array) =>
 
 /** An announcement that must not be believed; the message says why. */
 export class BadAnnouncement extends Error {
+  /** Tells it from a bug. */
   override name = "BadAnnouncement";
 }
 

@@ -23,7 +23,9 @@ export interface Rendezvous {
   stopProviding(key: Uint8Array): Promise<void>;
   /** Peers that said so, the nearest first, without repeats. */
   providers(key: Uint8Array): Promise<readonly string[]>;
+  /** Leaves a value under the key, for others to get. */
   put(key: Uint8Array, value: Uint8Array): Promise<void>;
+  /** The best value under the key. */
   get(key: Uint8Array): Promise<Uint8Array | undefined>;
 }
 
@@ -58,13 +60,9 @@ export interface DirectoryOptions {
 }
 
 /** What a peer says; the directory adds name, times and sequence. */
-export interface Saying {
-  readonly service: string;
-  readonly step: number;
-  readonly stateHash: string | null;
-  readonly addresses: readonly string[];
-  readonly device: string;
-  readonly load: number;
+export interface Saying
+  extends Pick<Announcement, "service" | "step" | "stateHash" | "addresses" | "device" | "load"> {
+  /** How long it may be believed. */
   readonly validityMs: number;
 }
 
@@ -76,6 +74,7 @@ export class Directory {
   #sequence = 0;
   #provided: string | undefined;
 
+  /** A directory that has announced nothing yet. */
   constructor(options: DirectoryOptions) {
     this.#options = options;
   }

@@ -16,6 +16,7 @@ export class MemoryRendezvous {
   readonly #providers = new Map<string, Map<string, number>>();
   readonly #values = new Map<string, Uint8Array>();
 
+  /** Empty, on this clock. */
   constructor(epochMs: () => number) {
     this.#epochMs = epochMs;
   }

@@ -9,8 +9,13 @@ import { RECORD_NAMESPACE, recordKey } from "./directory.ts";
 
 /** Rules in the form that a table takes. */
 export interface RecordRules {
+  /** Keys are `/<namespace>/…`. */
   readonly namespace: string;
-  /** @throws {BadAnnouncement} if the value must not stand under the key. */
+  /**
+   * Whether a value may stand under a key.
+   *
+   * @throws {BadAnnouncement} if the value must not.
+   */
   validate(key: Uint8Array, value: Uint8Array): void;
   /** Index of the best of these values. One that is not valid (any more) is the worst. */
   select(key: Uint8Array, values: readonly Uint8Array[]): number;

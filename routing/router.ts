@@ -37,7 +37,9 @@ interface Known {
 
 /** What is to be given away. */
 export interface Task {
+  /** How large it is: more than 0. */
   readonly tokens: number;
+  /** By the same clock in all calls. */
   readonly nowMs: number;
 }
 
@@ -53,7 +55,11 @@ export class Router {
   /** The priority of the last that was chosen, when it was. */
   #level = 0;
 
-  /** @param options.uniform draws from [0, 1). */
+  /**
+   * A router that knows nobody.
+   *
+   * @param options.uniform draws from [0, 1).
+   */
   constructor({ uniform }: { readonly uniform: () => number }) {
     this.#uniform = uniform;
   }

@@ -11,7 +11,11 @@ export class Mailbox<Item> {
   readonly bound: number;
   readonly #queue = new Queue<Item>();
 
-  /** @throws {RangeError} if `bound` is not a positive integer. */
+  /**
+   * An empty mailbox.
+   *
+   * @throws {RangeError} if `bound` is not a positive integer.
+   */
   constructor(bound: number) {
     if (!Number.isSafeInteger(bound) || bound < 1) {
       throw new RangeError(`Cannot make a mailbox: bound must be a positive integer, got ${bound}`);

@@ -17,7 +17,11 @@ export class RealClock implements Clock {
     return Date.now();
   }
 
-  /** @throws {RangeError} if `delayMs` is not finite. */
+  /**
+   * Calls `fire` once, `delayMs` from now, however far that is.
+   *
+   * @throws {RangeError} if `delayMs` is not finite.
+   */
   after(delayMs: number, fire: () => void): Timer {
     if (!Number.isFinite(delayMs)) {
       throw new RangeError(`Cannot set a timer: delay must be finite, got ${delayMs} ms`);

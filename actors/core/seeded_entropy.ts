@@ -16,7 +16,7 @@ export class SeededEntropy implements Entropy {
   readonly #key: Uint8Array;
   readonly #state: Uint32Array;
 
-  /** @param seed any number or text; different seeds give unrelated streams. */
+  /** A stream from its beginning; different seeds give unrelated streams. */
   constructor(seed: number | string | Uint8Array) {
     const material = seed instanceof Uint8Array ? seed : `${typeof seed}:${seed}`;
     this.#key = createHash("sha256").update(material).digest();
@@ -30,7 +30,11 @@ export class SeededEntropy implements Entropy {
     return uniformFromWords(this.#word(), this.#word());
   }
 
-  /** @throws {RangeError} if `bound` is not an integer from 1 to 2³². */
+  /**
+   * Uniform integer in [0, bound).
+   *
+   * @throws {RangeError} if `bound` is not an integer from 1 to 2³².
+   */
   integer(bound: number): number {
     return integerFromUniform(this.uniform(), bound);
   }

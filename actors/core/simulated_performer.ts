@@ -32,6 +32,7 @@ export class SimulatedPerformer implements Performer {
   readonly #enqueue: JobQueue;
   readonly #laneFreeAtMs = new Map<string, number>();
 
+  /** @param enqueue hands over each job, to be awaited in order before time moves. */
   constructor(peer: PeerId, clock: Clock, costs: CostModel, enqueue: JobQueue) {
     this.#peer = peer;
     this.#clock = clock;
@@ -39,7 +40,11 @@ export class SimulatedPerformer implements Performer {
     this.#enqueue = enqueue;
   }
 
-  /** @throws {RangeError} if the cost model's answer is not a duration. */
+  /**
+   * Books the work's place in its lane; `done` is called when its cost has passed.
+   *
+   * @throws {RangeError} if the cost model's answer is not a duration.
+   */
   perform<Value>(
     work: Work,
     run: () => Promise<Value>,

@@ -22,8 +22,11 @@ const EVENTS_PER_PASS = 1024;
 
 /** What a simulation is built from. */
 export interface SimulationOptions {
+  /** Of all chance in this world. */
   readonly seed: number | string;
+  /** How long work takes. */
   readonly costs: CostModel;
+  /** Default: nothing is kept. */
   readonly trace?: TraceSink;
   /** What `epochMs()` says at virtual time 0. */
   readonly epochStartMs?: number;
@@ -41,8 +44,11 @@ export interface RunOptions {
 
 /** Why a run stopped. */
 export interface RunResult {
+  /** Which condition held; `idle`: nothing is left to happen. */
   readonly ended: "until" | "time" | "events" | "idle";
+  /** Events in this run. */
   readonly events: number;
+  /** Virtual time at its end. */
   readonly nowMs: number;
 }
 
@@ -53,8 +59,11 @@ export type SimulatedSystemOptions<Message> =
 
 /** A world of its own. */
 export class Simulation {
+  /** The one clock. */
   readonly clock: VirtualClock;
+  /** Where every stream of chance forks from. */
   readonly entropy: SeededEntropy;
+  /** Where the events of all systems go. */
   readonly trace: TraceSink;
   /** Gives turns in the order in which they were asked for. */
   readonly scheduler: Scheduler = (turn) => this.#turns.push(turn);
@@ -67,6 +76,7 @@ export class Simulation {
   #failure: { readonly peer: PeerId; readonly failure: Failure } | undefined;
   #runs = false;
 
+  /** An empty world at time 0. */
   constructor(options: SimulationOptions) {
     this.clock = new VirtualClock(options.epochStartMs);
     this.entropy = new SeededEntropy(options.seed);

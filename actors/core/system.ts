@@ -19,26 +19,33 @@ const MESSAGES_PER_TURN = 64;
 
 /** What a system is built from. */
 export interface ActorSystemOptions<Message> {
+  /** Whose system it is. */
   readonly peer: PeerId;
+  /** Of all actors, and of the pauses before restarts. */
   readonly clock: Clock;
   /** Each actor draws from a fork that bears its name. */
   readonly entropy: Entropy;
+  /** Does the work that takes time. */
   readonly performer: Performer;
+  /** Gives the system its turns. */
   readonly scheduler: Scheduler;
   /** An actor has crashed once too often and stays down. Whoever built the system decides. */
   readonly escalate: (failure: Failure) => void;
   /** The way to other peers; `false` as in {@link Context.tell}. Without it there is none. */
   readonly transport?: (peer: PeerId, actor: string, message: Message) => boolean;
+  /** Default: nothing is kept. */
   readonly trace?: TraceSink;
+  /** Default: {@link SUPERVISION_DEFAULT}. */
   readonly supervision?: SupervisionLimits;
-  /** Messages that may wait for one actor. */
+  /** Messages that may wait for one actor. Default: 1024. */
   readonly mailboxMessagesMax?: number;
-  /** Timers, and likewise pieces of work, that one actor may have under way. */
+  /** Timers, and likewise pieces of work, that one actor may have under way. Default: 4096. */
   readonly outstandingMax?: number;
 }
 
 /** The actors of one peer. */
 export class ActorSystem<Message> {
+  /** Whose system it is. */
   readonly peer: PeerId;
   readonly #entropy: Entropy;
   readonly #clock: Clock;
@@ -52,6 +59,7 @@ export class ActorSystem<Message> {
   #status: "running" | "stopping" | "ended" = "running";
   #scheduled = false;
 
+  /** A running system without actors. */
   constructor(options: ActorSystemOptions<Message>) {
     this.peer = options.peer;
     this.#entropy = options.entropy;

@@ -13,7 +13,11 @@ export class SystemEntropy implements Entropy {
     return uniformFromWords(bytes.readUInt32LE(0), bytes.readUInt32LE(4));
   }
 
-  /** @throws {RangeError} if `bound` is not an integer from 1 to 2³². */
+  /**
+   * Uniform integer in [0, bound).
+   *
+   * @throws {RangeError} if `bound` is not an integer from 1 to 2³².
+   */
   integer(bound: number): number {
     return integerFromUniform(this.uniform(), bound);
   }

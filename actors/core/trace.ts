@@ -9,11 +9,13 @@ import type { PeerId } from "./actor.ts";
 export interface TraceEvent {
   /** By the peer's clock. */
   readonly atMs: number;
+  /** To whom. */
   readonly peer: PeerId;
   /** Empty if it happened to the system as a whole. */
   readonly actor: string;
   /** `crash`, `restart`, … or a role's own word. */
   readonly event: string;
+  /** Its numbers. */
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
@@ -42,6 +44,8 @@ export class TraceRing {
   #taken = 0;
 
   /**
+   * An empty ring.
+   *
    * @param bound the most events that are kept.
    * @throws {RangeError} if `bound` is not a positive integer.
    */

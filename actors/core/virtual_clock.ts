@@ -26,7 +26,11 @@ export class VirtualClock implements Clock {
   #nowMs = 0;
   #order = 0;
 
-  /** @param epochStartMs what `epochMs()` says at virtual time 0. */
+  /**
+   * A clock that stands at 0.
+   *
+   * @param epochStartMs what `epochMs()` says at virtual time 0.
+   */
   constructor(epochStartMs = 0) {
     this.#epochStartMs = epochStartMs;
   }
@@ -44,7 +48,11 @@ export class VirtualClock implements Clock {
     return this.#epochStartMs + this.#nowMs;
   }
 
-  /** @throws {RangeError} if `delayMs` is not finite. */
+  /**
+   * Calls `fire` once, when time is moved to `delayMs` from now.
+   *
+   * @throws {RangeError} if `delayMs` is not finite.
+   */
   after(delayMs: number, fire: () => void): Timer {
     if (!Number.isFinite(delayMs)) {
       throw new RangeError(`Cannot set a timer: delay must be finite, got ${delayMs} ms`);

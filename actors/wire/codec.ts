@@ -103,7 +103,11 @@ export class FrameDecoder {
   #places: readonly Place[] = [];
   #refused: BadFrame | undefined;
 
-  /** @param allocate takes memory for payloads, from a pool say; default: fresh memory. */
+  /**
+   * A decoder at the beginning of a stream.
+   *
+   * @param allocate takes memory for payloads, from a pool say; default: fresh memory.
+   */
   constructor(allocate: Allocate = (bytes) => new Uint8Array(bytes)) {
     this.#allocate = allocate;
     this.#section = { name: "prefix", into: this.#prefix, filled: 0 };

@@ -19,6 +19,7 @@ import { BadFrame, type Frame, type Wire, type WireEvents } from "./wire.ts";
 
 /** The way from one peer to another. */
 export interface MemoryLink {
+  /** From when a frame has left until it arrives. */
   readonly latencyMs: number;
   /** Added to the latency of each frame, uniformly drawn from 0 to this. */
   readonly jitterMs?: number;
@@ -39,12 +40,15 @@ export type MemoryFault =
 
 /** What a hub is built from. */
 export interface MemoryHubOptions {
+  /** Moves the frames. */
   readonly clock: Clock;
   /** Draws the jitter. */
   readonly entropy: Entropy;
   /** Asked for every frame, so it may change while the hub runs. */
   readonly link: (from: PeerId, to: PeerId) => MemoryLink;
+  /** Asked for every frame that is sent. Default: nothing goes wrong. */
   readonly fault?: (from: PeerId, to: PeerId, frame: Frame) => MemoryFault | undefined;
+  /** Told of faults and bad frames. Default: nothing is kept. */
   readonly trace?: TraceSink;
 }
 
@@ -79,6 +83,7 @@ export class MemoryHub {
   /** By both peers, whoever sent first. */
   readonly #connections = new Map<PeerId, Map<PeerId, Connection>>();
 
+  /** A hub without peers. */
   constructor(options: MemoryHubOptions) {
     this.#options = options;
     this.#trace = options.trace ?? silentTrace;
