@@ -201,6 +201,14 @@ function assemble(
     signer: parts.signer,
     verify: parts.verify,
     epochMs: () => clock.epochMs(),
+    onRejected: (peer, reason) =>
+      parts.trace?.({
+        atMs: clock.nowMs(),
+        peer: wire.self,
+        actor: "directory",
+        event: "rejected",
+        fields: { peer, reason },
+      }),
   });
   const system = new ActorSystem<Message>({
     peer: wire.self,

@@ -99,9 +99,11 @@ export class Dispatch {
    * The host has computed it, so that the walk is no longer on offer.
    * @returns `false` if it was not this host's to compute.
    */
-  processed(from: PeerId, { walk, seconds }: MessageOf<"processed">): boolean {
+  processed(from: PeerId, { walk }: MessageOf<"processed">): boolean {
     const offer = this.#held(from, walk);
     if (offer === undefined) return false;
+    // What the sender saw, link and queue included: the host's own word could flatter.
+    const seconds = (this.#context.clock.nowMs() - offer.sentAtMs) / 1000;
     this.#router.settle(from, { tokens: offer.tokens, seconds });
     this.#drop(offer);
     return true;

@@ -600,7 +600,6 @@ class Host implements Role {
     if (this.#held.get(held.key) !== held) return;
     const stage = this.#stage!;
     const { input, targets } = held.forward;
-    const startedMs = this.#context.clock.nowMs();
     const last = stage.index + 1 === stage.count;
     this.#jobs.start(
       { kind: "forward", amount: this.#options.tokensPerMicroBatch },
@@ -612,7 +611,6 @@ class Host implements Role {
           kind: "processed",
           walk: held.walk,
           stage: stage.index,
-          seconds: (this.#context.clock.nowMs() - startedMs) / 1000,
         });
         this.#afterForward(held, result);
       },

@@ -57,13 +57,13 @@ export const REFUSED_RETRY_MS = 25;
 /** A host says hello so often. */
 export const HELLO_PERIOD_MS = 1000;
 
-/** Silence after which a host counts as lost: four hellos. A broken connection tells sooner. */
-export const SILENCE_MS_MAX = 4000;
+/** Silence after which a host counts as lost: eight hellos, for busy machines. A broken connection tells sooner. */
+export const SILENCE_MS_MAX = 8000;
 
 /** A scout looks for peers so often while it knows none, */
 export const LOOK_PERIOD_MS_MIN = 250;
 /** and so often once it knows some. */
-export const LOOK_PERIOD_MS_MAX = 3000;
+export const LOOK_PERIOD_MS_MAX = 10_000;
 
 /** An announcement is repeated so often, */
 export const ANNOUNCE_PERIOD_MS = 10_000;

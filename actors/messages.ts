@@ -80,7 +80,7 @@ const schemas = [
     reason,
   }),
   /** Forward is done; the sender may let its activation go. */
-  z.strictObject({ kind: z.literal("processed"), walk, stage, seconds: finite.min(0) }),
+  z.strictObject({ kind: z.literal("processed"), walk, stage }),
   /** The way back. Tensor: `gradient` of the loss sum by the receiver's output. */
   z.strictObject({ kind: z.literal("backward"), walk, stage }),
   /** To the hop before: this walk ends here, let go of it. */

@@ -35,6 +35,9 @@ export const HOME_DIRECTORY = join(REPOSITORY, ".murmuration");
 /** Packages whose native parts may be loaded, each with the folder that they lie in. */
 const NATIVE_PACKAGES = [{ name: "onnxruntime-node", folder: "bin" }] as const;
 
+/** Rooms of this repository that threads are made of: a stage computes in one. */
+const CODE_OF_THREADS = ["kernels", "run", "stages"];
+
 /** What Deno needs to find its own cache, and the native parts to find a driver. The program can't read them. */
 const ENVIRONMENT = [
   "HOME",
@@ -59,6 +62,8 @@ export async function boxArguments(box: Box): Promise<string[]> {
   const native = NATIVE_PACKAGES.map(({ name, folder }) => realPath(join(packages, name, folder)));
   const readable = [
     await realPath(packages),
+    // A thread's code is read when it starts, unlike that of the program itself.
+    ...await Promise.all(CODE_OF_THREADS.map((room) => realPath(join(REPOSITORY, room)))),
     data,
     ...await Promise.all(box.readable.map(realPath)),
   ];

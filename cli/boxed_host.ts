@@ -9,9 +9,9 @@ import type { Logger } from "@logtape/logtape";
 import { assembleHost } from "../actors/assemble.ts";
 import type { HostStatus } from "../actors/host.ts";
 import { loadOrCreateIdentity } from "../actors/wire/identity.ts";
-import { CompiledStage } from "../stages/mod.ts";
+import { WorkerStage } from "../stages/mod.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
-import { openDevice } from "./device.ts";
+import { chooseDevice } from "./device.ts";
 import { fromBox, type HostOptions } from "./host_box.ts";
 import { listenForInterruption, rejectOnAbort } from "./interruption.ts";
 import { startLogging } from "./logging.ts";
@@ -24,14 +24,14 @@ async function serve(options: HostOptions): Promise<void> {
   const manifest = await readManifest(options.run);
   const log = await startLogging("host", options);
   const identity = await loadOrCreateIdentity(join(options.dataDir, "identity.key"));
-  const device = await openDevice(options.device, options.threads, log);
+  const device = await chooseDevice(options.device, options.threads, log);
   await using member = await joinRun({ ...options, manifest, identity, log });
   const addresses = member.addresses();
   log.info(`Up as ${identity.peer}, computing with ${device.name}`, { addresses });
   tell(options, { kind: "up", peer: identity.peer, addresses });
 
   const host = assembleHost(member.parts, {
-    openStage: (index) => CompiledStage.create({ device, manifest, index }),
+    openStage: (index) => WorkerStage.open({ manifest, index, device }),
     ...options.stage === undefined ? {} : { stage: options.stage },
     device: device.name,
     snapshots: new SnapshotFolder(join(options.dataDir, "snapshots"), manifest, (file, reason) => {
