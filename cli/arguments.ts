@@ -70,9 +70,7 @@ export function command(introduction: Introduction): Command {
     .description(introduction.summary)
     .helpOption("-h, --help", "show this help")
     .configureHelp({ showGlobalOptions: false, sortOptions: false })
-    .showHelpAfterError(
-      `(deno task ${introduction.name} --help explains every flag)`,
-    )
+    .showHelpAfterError(`(deno task ${introduction.name} --help explains every flag)`)
     .addHelpText("after", `\nExamples:\n${examples.join("\n")}`)
     .exitOverride();
 }
@@ -102,9 +100,7 @@ export async function execute(
       output.err(`error: ${error.message}\n`);
       return EXIT_USAGE;
     }
-    output.err(
-      error instanceof Failure ? `error: ${error.message}\n` : `error: ${describeBug(error)}\n`,
-    );
+    output.err(error instanceof Failure ? `error: ${error.message}\n` : `error: ${describeBug(error)}\n`);
     return EXIT_FAILURE;
   }
 }
@@ -116,10 +112,7 @@ function describeBug(error: unknown): string {
 }
 
 /** A pipe may take a part only, and what it left would be lost. */
-function writeAll(
-  file: { writeSync(bytes: Uint8Array): number },
-  bytes: Uint8Array,
-): void {
+function writeAll(file: { writeSync(bytes: Uint8Array): number }, bytes: Uint8Array): void {
   let written = 0;
   while (written < bytes.length) {
     written += file.writeSync(bytes.subarray(written));

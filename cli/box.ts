@@ -25,9 +25,7 @@ export interface Box {
 }
 
 /** Folder of this repository, with no link on its way. */
-export const REPOSITORY = Deno.realPathSync(
-  fileURLToPath(new URL("../", import.meta.url)),
-);
+export const REPOSITORY = Deno.realPathSync(fileURLToPath(new URL("../", import.meta.url)));
 
 /** Folder inside the repository that holds data and no code. */
 export const HOME_DIRECTORY = join(REPOSITORY, ".murmuration");
@@ -120,7 +118,13 @@ function liesIn(inner: string, outer: string): boolean {
     (way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way));
 }
 
-function refuseCode(data: string): void {
+/**
+ * Refuses a data folder from which a box could rewrite its own code.
+ *
+ * @param data absolute.
+ * @throws {UsageError}
+ */
+export function refuseCode(data: string): void {
   const apart = !liesIn(data, REPOSITORY) && !liesIn(REPOSITORY, data);
   if (apart || liesIn(data, HOME_DIRECTORY)) return;
   throw new UsageError(

@@ -5,9 +5,7 @@ import { type Box, boxArguments, HOME_DIRECTORY, REPOSITORY, startInBox } from "
 import { UsageError } from "./arguments.ts";
 
 async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
-  const path = await Deno.realPath(
-    await Deno.makeTempDir({ prefix: "murmuration-box-" }),
-  );
+  const path = await Deno.realPath(await Deno.makeTempDir({ prefix: "murmuration-box-" }));
   return {
     path,
     [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
@@ -88,9 +86,6 @@ Deno.test("a folder from which code could be rewritten is refused", async () => 
   ) {
     await assert.rejects(boxArguments(box(folder)), UsageError, folder);
   }
-  await assert.rejects(
-    boxArguments(box(join(HOME_DIRECTORY, "missing"))),
-    /there is no/,
-  );
+  await assert.rejects(boxArguments(box(join(HOME_DIRECTORY, "missing"))), /there is no/);
   await boxArguments(box(HOME_DIRECTORY));
 });

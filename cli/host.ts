@@ -3,11 +3,11 @@
  * and leads the one that does the work, which lives in a box (see `box.ts`).
  */
 
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { partition } from "../run/mod.ts";
 import { command, execute, Exit, UsageError } from "./arguments.ts";
-import { HOME_DIRECTORY } from "./box.ts";
+import { HOME_DIRECTORY, refuseCode } from "./box.ts";
 import { holdDataDirectory } from "./data_directory.ts";
 import { hostBox, type HostOptions } from "./host_box.ts";
 import { launch } from "./launch.ts";
@@ -69,6 +69,8 @@ async function host(options: HostOptions): Promise<void> {
       `Cannot serve stage ${options.stage}: run ${manifest.name} has stages 0 to ${stages - 1}`,
     );
   }
+  // Before anything is made there; the box looks again, behind links.
+  refuseCode(resolve(options.dataDir));
   using data = await holdDataDirectory(options.dataDir);
   const code = await launch(hostBox({ ...options, dataDir: data.path }));
   if (code !== 0) throw new Exit(code);

@@ -1,9 +1,7 @@
 import assert from "node:assert/strict";
 import { fileURLToPath } from "node:url";
 
-const launcher = fileURLToPath(
-  new URL("./fixtures/launcher.ts", import.meta.url),
-);
+const launcher = fileURLToPath(new URL("./fixtures/launcher.ts", import.meta.url));
 
 /** Starts the launcher on a folder of its own, and waits until the boxed child is up. */
 async function start() {

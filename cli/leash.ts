@@ -8,9 +8,7 @@
  * Aborted when standard input ends. Call it once, and only in a process whose
  * standard input is a pipe that its parent holds.
  */
-export function holdLeash(
-  input: ReadableStream<Uint8Array> = Deno.stdin.readable,
-): AbortSignal {
+export function holdLeash(input: ReadableStream<Uint8Array> = Deno.stdin.readable): AbortSignal {
   const controller = new AbortController();
   const letGo = () => controller.abort(new Error("The parent process is gone"));
   input.pipeTo(new WritableStream()).then(letGo, letGo);

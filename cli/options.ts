@@ -15,10 +15,7 @@ export type DeviceChoice = (typeof DEVICES)[number];
 const BOOTSTRAP_MAX = 64;
 
 /** Whole number of at least `least`. */
-export function wholeNumber(
-  least: number,
-  most = Number.MAX_SAFE_INTEGER,
-): (text: string) => number {
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : NaN;
     if (Number.isSafeInteger(value) && value >= least && value <= most) {
@@ -56,9 +53,7 @@ export function paths(value: string, previous: readonly string[] | undefined): r
 export function listenAddress(value: string): string {
   const names = protocols(value);
   if (!names.includes("tcp")) {
-    throw new InvalidArgumentError(
-      "It must name a TCP port, as /ip4/0.0.0.0/tcp/4001 does.",
-    );
+    throw new InvalidArgumentError("It must name a TCP port, as /ip4/0.0.0.0/tcp/4001 does.");
   }
   if (names.includes("p2p")) {
     throw new InvalidArgumentError(
@@ -69,10 +64,7 @@ export function listenAddress(value: string): string {
 }
 
 /** Addresses of peers, one a call, gathered: `/ip4/203.0.113.7/tcp/4001/p2p/12D3KooW…`. */
-export function peerAddresses(
-  value: string,
-  previous: readonly string[],
-): readonly string[] {
+export function peerAddresses(value: string, previous: readonly string[]): readonly string[] {
   const names = protocols(value);
   if (!names.includes("tcp") || names.at(-1) !== "p2p") {
     throw new InvalidArgumentError(
@@ -90,9 +82,7 @@ function protocols(value: string): string[] {
   try {
     return multiaddr(value).getComponents().map((component) => component.name);
   } catch {
-    throw new InvalidArgumentError(
-      "It must be a multiaddr, as /ip4/203.0.113.7/tcp/4001 is.",
-    );
+    throw new InvalidArgumentError("It must be a multiaddr, as /ip4/203.0.113.7/tcp/4001 is.");
   }
 }
 
@@ -112,16 +102,8 @@ export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Adds `--run`, `--bootstrap`, `--listen` and `--log-level`; their values are {@link JoinOptions}. */
-export function joinOptions(
-  command: Command,
-  defaults: { readonly listen: string },
-): Command {
-  return required(
-    command,
-    new Option("--run <file>", "manifest of the run, a JSON file").argParser(
-      text,
-    ),
-  )
+export function joinOptions(command: Command, defaults: { readonly listen: string }): Command {
+  return required(command, new Option("--run <file>", "manifest of the run, a JSON file").argParser(text))
     .addOption(bootstrapOption())
     .option(
       "--listen <multiaddr>",

@@ -83,9 +83,10 @@ export async function openPeer(options: PeerOptions): Promise<OpenPeer> {
       escalate: options.escalate,
     },
     async close() {
+      // First, for its queries are work that only this cuts short.
+      await rendezvous.close();
       await performer.idle();
       await wire.close();
-      await rendezvous.close();
       await node.close();
     },
   };

@@ -21,21 +21,13 @@ export interface Sampling {
  * @throws {TypeError} if `V` is 0, a logit is not a number or +∞, or all are −∞.
  * @throws {RangeError} if the temperature or `topK` is negative or not a number.
  */
-export function sampleToken(
-  logits: Float32Array,
-  sampling: Sampling,
-  uniform: () => number,
-): number {
+export function sampleToken(logits: Float32Array, sampling: Sampling, uniform: () => number): number {
   const { temperature, topK } = sampling;
   if (!(temperature >= 0 && temperature < Infinity)) {
-    throw new RangeError(
-      `Cannot sample: temperature is ${temperature}, must be a number of at least 0`,
-    );
+    throw new RangeError(`Cannot sample: temperature is ${temperature}, must be a number of at least 0`);
   }
   if (!Number.isInteger(topK) || topK < 0) {
-    throw new RangeError(
-      `Cannot sample: topK is ${topK}, must be a whole number of at least 0`,
-    );
+    throw new RangeError(`Cannot sample: topK is ${topK}, must be a whole number of at least 0`);
   }
   const best = likeliest(logits);
   if (temperature === 0) return best;

@@ -16,11 +16,7 @@ Deno.test("a token outside the k likeliest is never drawn", () => {
       logitsOf,
       fc.integer({ min: 1, max: 60 }),
       fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
-      (
-        logits,
-        topK,
-        draw,
-      ) => {
+      (logits, topK, draw) => {
         const token = sampleToken(logits, { temperature: 1, topK }, () => draw);
         const better = logits.filter((logit, other) =>
           logit > logits[token]! || (logit === logits[token] && other < token)
