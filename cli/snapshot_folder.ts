@@ -7,7 +7,13 @@
 import { join } from "node:path";
 import type { SnapshotStore } from "../actors/host.ts";
 import { type Manifest, manifestHash, sliceOf } from "../run/mod.ts";
-import { Snapshots, stageLayout, type StateManifest } from "../stages/mod.ts";
+import {
+  type RejectedSnapshot,
+  Snapshots,
+  stageLayout,
+  type StateManifest,
+  type WholeState,
+} from "../stages/mod.ts";
 import { DenoDisk } from "../stages/deno_disk.ts";
 
 /** The snapshots of one run below one folder, which is made when the first is written. */
@@ -27,16 +33,17 @@ export class SnapshotFolder implements SnapshotStore {
     this.#onRejected = onRejected;
   }
 
-  /** The newest state of the stage that holds, if there is one. */
   async list(stage: number): Promise<readonly { readonly step: number; readonly stateHash: string }[]> {
-    const state = await this.#newest(stage);
-    return state === undefined ? [] : [{ step: state.manifest.step, stateHash: state.manifest.stateHash }];
+    const { manifests, rejected } = await this.#snapshots(stage).list();
+    this.#tell(rejected);
+    return manifests.map(({ step, stateHash }) => ({ step, stateHash }));
   }
 
-  /** @throws {Error} if the newest state that holds is another one. */
-  async load(stage: number, stateHash: string): Promise<{ manifest: StateManifest; bytes: Uint8Array }> {
-    const state = await this.#newest(stage);
-    if (state?.manifest.stateHash !== stateHash) {
+  /** @throws {Error} if it is not there, or does not hold. */
+  async load(stage: number, stateHash: string): Promise<WholeState> {
+    const { state, rejected } = await this.#snapshots(stage).load(stateHash);
+    this.#tell(rejected);
+    if (state === undefined) {
       throw new Error(`Cannot load state ${stateHash} of stage ${stage}: it is not on this disk`);
     }
     return state;
@@ -46,10 +53,8 @@ export class SnapshotFolder implements SnapshotStore {
     await this.#snapshots(stage).write(manifest, bytes);
   }
 
-  async #newest(stage: number): Promise<{ manifest: StateManifest; bytes: Uint8Array } | undefined> {
-    const { state, rejected } = await this.#snapshots(stage).restore();
+  #tell(rejected: readonly RejectedSnapshot[]): void {
     for (const { name, reason } of rejected) this.#onRejected(name, reason);
-    return state;
   }
 
   #snapshots(stage: number): Snapshots {
