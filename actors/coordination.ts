@@ -21,6 +21,8 @@ export interface CoordinationConfig {
   readonly steps: number;
   /** Hosts that each stage needs before the run starts. */
   readonly floor: number;
+  /** Whether a run that has taken steps already may go on. */
+  readonly resume: boolean;
   /** Fencing number of this coordinator; a later one has a higher number. */
   readonly term: number;
   /** Factor of the gradient sum, from the whole model's square sum and the step's tokens. */
@@ -131,6 +133,8 @@ export class Coordination {
   #disagreements = 0;
   #update = { squareSum: 0, learningRate: 0 };
   #waitingFor: number | undefined;
+  /** Whether the run has been gathered before. */
+  #started = false;
   #commands: Command[] = [];
 
   constructor(config: CoordinationConfig) {
@@ -345,7 +349,14 @@ export class Coordination {
     if (needy >= 0) return this.#waitFor(needy, `${hosts[needy]} of ${floor} hosts are there`);
     const common = [...offers[0].keys()].filter((step) => offers.every((offer) => offer.has(step)));
     if (common.length === 0) return this.#waitFor(0, "no step is held by a host of every stage");
-    this.step = Math.max(...common);
+    const step = Math.max(...common);
+    if (step > 0 && !this.#config.resume && !this.#started) {
+      return this.#giveUp(
+        `Cannot start the run: its hosts already stand at step ${step}; pass --resume to go on from there`,
+      );
+    }
+    this.#started = true;
+    this.step = step;
     this.#stateHashes = offers.map((offer) => mostCommon(offer.get(this.step)!));
     this.#enterBetween(null);
     for (const member of this.#members.values()) this.#admit(member);
@@ -538,7 +549,9 @@ export class Coordination {
       }
     }
     if (agreed && fenced.length === 0 && strayed.length === 0) return this.#reduce();
-    if (++this.#disagreements > DISAGREEMENTS_MAX) return this.#giveUp("hosts and table disagree");
+    if (++this.#disagreements > DISAGREEMENTS_MAX) {
+      return this.#giveUp(this.#tooOften("hosts and table disagree"));
+    }
     for (const member of fenced) {
       for (const row of this.#rows) {
         if (row.cells[member.stage] === member.peer) this.#empty(row, member.stage);
@@ -659,17 +672,18 @@ export class Coordination {
   }
 
   #disagree(reason: string): void {
-    if (++this.#disagreements > DISAGREEMENTS_MAX) this.#giveUp(reason);
+    if (++this.#disagreements > DISAGREEMENTS_MAX) this.#giveUp(this.#tooOften(reason));
     else this.#nextRound();
+  }
+
+  #tooOften(reason: string): string {
+    return `Cannot take step ${this.step + 1}: ${reason}, ${DISAGREEMENTS_MAX + 1} times in a row`;
   }
 
   #giveUp(reason: string): void {
     this.phase = "done";
     this.#awaited.clear();
-    this.#commands.push({
-      kind: "failed",
-      reason: `Cannot take step ${this.step + 1}: ${reason}, ${DISAGREEMENTS_MAX + 1} times in a row`,
-    });
+    this.#commands.push({ kind: "failed", reason });
   }
 
   #onPhaseTimeout({ phase, step, round }: { phase: Phase; step: number; round: number }): void {

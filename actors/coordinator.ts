@@ -28,8 +28,6 @@ import { behaviour, type Role } from "./role.ts";
 /** What a coordinator is made of. */
 export interface CoordinatorOptions extends Omit<CoordinationConfig, "term"> {
   readonly onEvent: (event: RunEvent) => void;
-  /** Whether a run that has already taken steps may go on. */
-  readonly resume: boolean;
 }
 
 const GATHERED = "gathered";
@@ -45,7 +43,6 @@ class Coordinator implements Role {
   #gathering: Timer | undefined;
   #phaseTimer: Timer | undefined;
   #stepStartedMs: number;
-  #first = true;
 
   constructor(context: Context<Message>, options: CoordinatorOptions) {
     this.#context = context;
@@ -160,16 +157,8 @@ class Coordinator implements Role {
         served: applied.served,
         stateHashes: applied.stateHashes,
       });
-    } else if (this.#first && step > 0 && !this.#options.resume) {
-      return this.#options.onEvent({
-        kind: "failed",
-        step,
-        reason:
-          `Cannot start the run: its hosts already stand at step ${step}; pass --resume to go on from there`,
-      });
     }
     this.#stepStartedMs = nowMs;
-    this.#first = false;
     this.#context.tell({ actor: "trainer" }, { kind: "stepApplied", step });
   }
 

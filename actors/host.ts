@@ -24,9 +24,11 @@ import { stageService } from "../routing/mod.ts";
 import {
   checkStateManifest,
   type ForwardResult,
+  KEPT_SNAPSHOTS,
   type Stage,
   type StageLayout,
   type StateManifest,
+  type WholeState,
 } from "../stages/mod.ts";
 
 /** States of a stage that survive this process. */
@@ -276,7 +278,7 @@ class Host implements Role {
     this.#transfer.start();
   }
 
-  #import(load: () => Promise<{ readonly manifest: StateManifest; readonly bytes: Uint8Array }>): void {
+  #import(load: () => Promise<WholeState>): void {
     const stage = this.#stage!;
     this.#enqueue(CONTROL, () =>
       this.#jobs.start(
@@ -507,10 +509,10 @@ class Host implements Role {
         async () => {
           const { manifest, bytes } = await stage.exportState();
           await snapshots.save(stage.index, manifest, bytes);
-          return await snapshots.list(stage.index);
+          return manifest;
         },
-        (list) => {
-          this.#snapshots = list;
+        ({ step, stateHash }) => {
+          this.#snapshots = [{ step, stateHash }, ...this.#snapshots].slice(0, KEPT_SNAPSHOTS);
         },
         (error) => this.#setTrouble(reasonOf(error)),
       ));

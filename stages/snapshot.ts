@@ -36,17 +36,23 @@ export interface RejectedSnapshot {
   readonly reason: string;
 }
 
+/** A stage's state, whole. */
+export interface WholeState {
+  readonly manifest: StateManifest;
+  readonly bytes: Uint8Array;
+}
+
 /** What was found on a disk. */
 export interface Restored {
   /** The newest state that holds, `undefined` if there is none. */
-  readonly state: { readonly manifest: StateManifest; readonly bytes: Uint8Array } | undefined;
+  readonly state: WholeState | undefined;
   /** Files that were newer, and why they were passed over. */
   readonly rejected: readonly RejectedSnapshot[];
 }
 
 const FORMAT = "murmuration-snapshot-1";
 /** Snapshots that stay on the disk: the newest, and one to fall back to. */
-const KEPT_SNAPSHOTS = 2;
+export const KEPT_SNAPSHOTS = 2;
 const NAME = /^snapshot-(\d{1,15})\.state$/;
 const LINE_END = 0x0a;
 
@@ -113,11 +119,34 @@ export class Snapshots {
 
   /** Reads the newest state that holds, and says which files did not. */
   async restore(): Promise<Restored> {
+    return await this.#find(() => true);
+  }
+
+  /** Reads the state of this hash, if it is there and holds, and says which newer files did not. */
+  async load(stateHash: string): Promise<Restored> {
+    return await this.#find((manifest) => manifest.stateHash === stateHash);
+  }
+
+  /** Manifests of all states that hold, the newest first, and which files did not. Reads every file. */
+  async list(): Promise<{
+    readonly manifests: readonly StateManifest[];
+    readonly rejected: readonly RejectedSnapshot[];
+  }> {
+    const manifests: StateManifest[] = [];
+    const { rejected } = await this.#find((manifest) => {
+      manifests.push(manifest);
+      return false;
+    });
+    return { manifests, rejected };
+  }
+
+  async #find(isWanted: (manifest: StateManifest) => boolean): Promise<Restored> {
     const rejected: RejectedSnapshot[] = [];
     for (const { name } of await this.#newestFirst()) {
       try {
         const contents = await this.#disk.read(name, this.#bytesMax());
-        if (contents) return { state: this.#parse(contents), rejected };
+        const state = contents && this.#parse(contents);
+        if (state && isWanted(state.manifest)) return { state, rejected };
       } catch (error) {
         // Broken files are what this is for; a disk that fails otherwise is the caller's to hear of.
         if (!(error instanceof BadState || error instanceof RangeError)) throw error;
@@ -128,7 +157,7 @@ export class Snapshots {
     return { state: undefined, rejected };
   }
 
-  #parse(contents: Uint8Array): { manifest: StateManifest; bytes: Uint8Array } {
+  #parse(contents: Uint8Array): WholeState {
     const end = contents.subarray(0, this.#headerBytesMax()).indexOf(LINE_END);
     if (end < 0) throw new BadState("Cannot read snapshot: it has no header");
     const header = parseHeader(contents.subarray(0, end));

@@ -51,6 +51,24 @@ Deno.test("files of other names are left alone and not read", async () => {
   assert.equal(disk.files.size, 6);
 });
 
+Deno.test("all that hold are listed, the newest first, and each can be read back", async () => {
+  const disk = await written(1, 2);
+  const { manifests, rejected } = await at(disk).list();
+  assert.deepEqual(manifests, [stateAt(2).manifest, stateAt(1).manifest]);
+  assert.deepEqual(rejected, []);
+  const { stateHash } = stateAt(1).manifest;
+  assert.deepEqual((await at(disk).load(stateHash)).state, stateAt(1));
+  assert.equal((await at(disk).load("0".repeat(64))).state, undefined);
+});
+
+Deno.test("a broken file is not listed, and it is told why", async () => {
+  const disk = await written(1, 2);
+  disk.files.get(NEWEST)![100] ^= 1;
+  const { manifests, rejected } = await at(disk).list();
+  assert.deepEqual(manifests, [stateAt(1).manifest]);
+  assert.deepEqual(rejected.map(({ name }) => name), [NEWEST]);
+});
+
 const NEWEST = "snapshot-000000002.state";
 
 Deno.test("with any bit of the newest flipped, the older one is taken, and it is told why", async () => {

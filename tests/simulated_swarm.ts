@@ -44,6 +44,7 @@ export interface SwarmOptions {
   /** Builds a stage; by default on the reference device. */
   readonly openStage?: (index: number) => Promise<Stage>;
   readonly trace?: TraceSink;
+  readonly snapshotEverySteps?: number;
   /** What goes wrong with a frame. */
   readonly fault?: MemoryHubOptions["fault"];
 }
@@ -99,6 +100,7 @@ export class SimulatedSwarm {
         stage,
         device: "reference",
         snapshots,
+        snapshotEverySteps: this.#options.snapshotEverySteps,
         onChange: (status) => this.statuses.set(peer, status),
       }),
     );
