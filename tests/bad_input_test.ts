@@ -9,7 +9,7 @@ import type { Frame, Wire } from "../actors/wire/wire.ts";
 import { type Manifest, manifestHash } from "../run/mod.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
 import { SimulatedSwarm } from "./simulated_swarm.ts";
-import { assertClose, soloLosses } from "./solo.ts";
+import { assertClose, soloRun } from "./solo.ts";
 
 const manifest: Manifest = tinyManifest({ steps: 10 });
 const run = manifestHash(manifest);
@@ -207,7 +207,7 @@ for (const { name, to, frames, expect } of CASES) {
     );
 
     assert.equal((await swarm.finish())?.kind, "done");
-    assertClose(swarm.steps().map(({ loss }) => loss), await soloLosses(manifest), 1e-5);
+    assertClose(swarm.steps().map(({ loss }) => loss), (await soloRun(manifest)).losses, 1e-5);
     await swarm.close();
   });
 }
@@ -224,6 +224,6 @@ Deno.test("every frame sent twice counts once", async () => {
   }
   swarm.startTrainer("trainer");
   assert.equal((await swarm.finish())?.kind, "done");
-  assertClose(swarm.steps().map(({ loss }) => loss), await soloLosses(manifest), 1e-5);
+  assertClose(swarm.steps().map(({ loss }) => loss), (await soloRun(manifest)).losses, 1e-5);
   await swarm.close();
 });

@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import { SeededEntropy } from "../actors/core/seeded_entropy.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
 import { SimulatedSwarm } from "./simulated_swarm.ts";
-import { assertClose, soloLosses } from "./solo.ts";
+import { assertClose, soloRun } from "./solo.ts";
 
 /** More with `MURMURATION_SEEDS=500 deno task test tests/churn_test.ts`. */
 const SEEDS = Number(Deno.env.get("MURMURATION_SEEDS") ?? 12);
@@ -50,7 +50,7 @@ async function play(seed: number): Promise<SimulatedSwarm> {
 }
 
 Deno.test(`under churn, ${SEEDS} seeds take the same steps as one machine`, async () => {
-  const expected = await soloLosses(manifest);
+  const { losses: expected } = await soloRun(manifest);
   let lost = 0;
   let replays = 0;
   for (let seed = 1; seed <= SEEDS; seed++) {

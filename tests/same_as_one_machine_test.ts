@@ -1,7 +1,17 @@
 import assert from "node:assert/strict";
+import type { Manifest } from "../run/mod.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
-import { assertClose, soloLosses } from "./solo.ts";
+import { assertClose, assertSameWeights, soloRun, weightsOf } from "./solo.ts";
 import { SimulatedSwarm } from "./simulated_swarm.ts";
+
+/** Every host that is left ends with the weights that one process ends with. */
+async function assertWeights(swarm: SimulatedSwarm, manifest: Manifest, expected: readonly Float32Array[]) {
+  for (const stage of swarm.stages.values()) {
+    assert.equal(stage.step, manifest.steps);
+    const { bytes } = await stage.exportState();
+    assertSameWeights(weightsOf(manifest, stage.index, bytes), expected[stage.index], 1e-5);
+  }
+}
 
 /** The checker: replicas of a stage end with the same state. */
 function assertReplicasAgree(swarm: SimulatedSwarm): void {
@@ -13,7 +23,7 @@ function assertReplicasAgree(swarm: SimulatedSwarm): void {
 
 Deno.test("3 stages × 2 replicas in simulation take the same 30 steps as one process", async () => {
   const manifest = tinyManifest();
-  const expected = await soloLosses(manifest);
+  const { losses: expected, weights } = await soloRun(manifest);
   const swarm = new SimulatedSwarm({ manifest, dataset: countingDataset(manifest), seed: 1 });
   for (const stage of [0, 1, 2]) {
     for (const replica of ["a", "b"]) swarm.startHost(`host-${stage}${replica}`, stage);
@@ -22,6 +32,7 @@ Deno.test("3 stages × 2 replicas in simulation take the same 30 steps as one pr
   const last = await swarm.finish();
   assert.equal(last?.kind, "done");
   assertClose(swarm.steps().map(({ loss }) => loss), expected, 1e-5);
+  await assertWeights(swarm, manifest, weights);
   assertReplicasAgree(swarm);
   // Both replicas of each stage had a share.
   const served = new Map<string, number>();
@@ -55,7 +66,7 @@ Deno.test("the same seed replays the same run, event for event", async () => {
 for (const victim of ["host-0b", "host-1b", "host-2b"]) {
   Deno.test(`${victim} dies in the middle of a step: every micro-batch still counts once`, async () => {
     const manifest = tinyManifest();
-    const expected = await soloLosses(manifest);
+    const { losses: expected, weights } = await soloRun(manifest);
     const swarm = new SimulatedSwarm({ manifest, dataset: countingDataset(manifest), seed: 2 });
     for (const stage of [0, 1, 2]) {
       for (const replica of ["a", "b"]) swarm.startHost(`host-${stage}${replica}`, stage);
@@ -68,6 +79,7 @@ for (const victim of ["host-0b", "host-1b", "host-2b"]) {
     const last = await swarm.finish();
     assert.equal(last?.kind, "done");
     assertClose(swarm.steps().map(({ loss }) => loss), expected, 1e-5);
+    await assertWeights(swarm, manifest, weights);
     assert.ok(swarm.steps()[10].replays > 0, "its micro-batches were sent again");
     await swarm.close();
   });
@@ -75,7 +87,7 @@ for (const victim of ["host-0b", "host-1b", "host-2b"]) {
 
 Deno.test("a host that joins in the middle fetches the state and serves with the same bits", async () => {
   const manifest = tinyManifest();
-  const expected = await soloLosses(manifest);
+  const { losses: expected, weights } = await soloRun(manifest);
   const swarm = new SimulatedSwarm({ manifest, dataset: countingDataset(manifest), seed: 3 });
   for (const stage of [0, 1, 2]) swarm.startHost(`host-${stage}a`, stage);
   swarm.startTrainer("trainer");
@@ -84,6 +96,7 @@ Deno.test("a host that joins in the middle fetches the state and serves with the
   const last = await swarm.finish();
   assert.equal(last?.kind, "done");
   assertClose(swarm.steps().map(({ loss }) => loss), expected, 1e-5);
+  await assertWeights(swarm, manifest, weights);
   assert.ok(swarm.steps().some(({ served }) => (served.newcomer ?? 0) > 0), "the newcomer served");
   await swarm.close();
 });
