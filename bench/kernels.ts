@@ -8,7 +8,7 @@
  * product and the block one after the other, since others may share the machine.
  */
 
-import { RealClock } from "../actors/core/real_clock.ts";
+import type { Clock } from "../actors/core/clock.ts";
 import {
   type Device,
   type DeviceTensor,
@@ -20,16 +20,7 @@ import {
 } from "../kernels/mod.ts";
 import { OnnxDevice } from "../kernels/onnx/device.ts";
 import { decoderBlock } from "../kernels/testing/decoder.ts";
-
-/** One line of a benchmark's table. */
-export interface BenchRow {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-  /** `value` by what the bare matrix product does in the same rounds. */
-  readonly ratio: number;
-  readonly target: string;
-}
+import { type BenchContext, type BenchRow, median } from "./row.ts";
 
 const BATCH = 8;
 const LENGTH = 256;
@@ -37,36 +28,40 @@ const WIDTH = 512;
 const HIDDEN = 1376;
 const PRODUCT = 1024;
 const ROUNDS = 9;
+const RATIO_MIN = 0.70;
 /** As many as take about as long as one block, so that both see the same neighbours. */
 const PRODUCTS_PER_ROUND = 16;
 
-const clock = new RealClock();
-
 /** Measures for about ten seconds per line. */
-export async function benchKernels(): Promise<BenchRow[]> {
-  const rows: BenchRow[] = [];
+export async function* benchKernels(context: BenchContext): AsyncGenerator<BenchRow, void, void> {
   const threadCounts = [...new Set([1, Math.min(navigator.hardwareConcurrency, 4)])];
   for (const threads of threadCounts) {
-    for (const heads of [8, 4]) rows.push(await benchBlock(threads, heads));
+    for (const heads of [8, 4]) yield await benchBlock(context, threads, heads);
   }
-  return rows;
 }
 
-async function benchBlock(threads: number, heads: number): Promise<BenchRow> {
+async function benchBlock(context: BenchContext, threads: number, heads: number): Promise<BenchRow> {
   const device = new OnnxDevice({ threads });
-  const { speed, ratio } = await compare(device, heads);
-  await device.close();
-  return {
-    name: `block ${WIDTH} wide, ${heads} heads, T ${LENGTH}, ${BATCH * LENGTH} tokens, threads ${threads}`,
-    value: speed,
-    unit: "GFLOP/s",
-    ratio,
-    target: "≥ 0.70 of a 1024³ product",
-  };
+  try {
+    const { speed, ratio } = await compare(context, device, heads);
+    return {
+      name: `kernels: block ${WIDTH} wide, ${heads} heads, T ${LENGTH}, ${
+        BATCH * LENGTH
+      } tokens, threads ${threads}`,
+      value: speed,
+      unit: "GFLOP/s",
+      ratio,
+      to: "a 1024³ product",
+      target: { of: "ratio", atLeast: RATIO_MIN },
+    };
+  } finally {
+    await device.close();
+  }
 }
 
 /** Medians over all rounds but the first, which warms caches and memory plans. */
 async function compare(
+  { clock, quick, signal }: BenchContext,
   device: Device,
   heads: number,
 ): Promise<{ readonly speed: number; readonly ratio: number }> {
@@ -75,9 +70,10 @@ async function compare(
   const block = await prepareBlock(device, scope, heads);
   const speeds: number[] = [];
   const ratios: number[] = [];
-  for (let round = 0; round <= ROUNDS; round++) {
-    const bare = await speedOf(product, PRODUCTS_PER_ROUND);
-    const speed = await speedOf(block, 1);
+  for (let round = 0; round <= (quick ? 1 : ROUNDS); round++) {
+    signal.throwIfAborted();
+    const bare = await speedOf(clock, product, PRODUCTS_PER_ROUND);
+    const speed = await speedOf(clock, block, 1);
     if (round === 0) continue;
     speeds.push(speed);
     ratios.push(speed / bare);
@@ -157,7 +153,7 @@ async function prepareBlock(device: Device, scope: Scope, heads: number): Promis
 }
 
 /** Billions of operations per second over some runs in a row. */
-async function speedOf(work: Work, runs: number): Promise<number> {
+async function speedOf(clock: Clock, work: Work, runs: number): Promise<number> {
   const startMs = clock.nowMs();
   for (let run = 0; run < runs; run++) await work.run();
   return runs * work.billions / ((clock.nowMs() - startMs) / 1000);
@@ -171,15 +167,4 @@ function fill(device: Device, scope: Scope, shape: readonly number[]): DeviceTen
 
 function freeAll(device: Device, tensors: Readonly<Record<string, DeviceTensor>>): void {
   for (const tensor of Object.values(tensors)) device.free(tensor);
-}
-
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((left, right) => left - right);
-  return sorted[sorted.length >> 1];
-}
-
-if (import.meta.main) {
-  for (const { name, value, unit, ratio, target } of await benchKernels()) {
-    console.log(`${name}: ${value.toFixed(1)} ${unit}, ratio ${ratio.toFixed(2)} (target ${target})`);
-  }
 }

@@ -11,51 +11,51 @@ import { createIdentity } from "../actors/wire/identity.ts";
 import { createNode } from "../actors/wire/libp2p_node.ts";
 import { Libp2pWire } from "../actors/wire/libp2p_wire.ts";
 import type { Frame } from "../actors/wire/wire.ts";
-
-/** One line of a benchmark's table. */
-export interface BenchRow {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-  /** `value` by what a plain socket does in the same run. */
-  readonly ratio: number;
-  /** What was reached where the wire was planned, on a quiet machine. */
-  readonly target: string;
-}
+import { type BenchContext, type BenchRow, median } from "./row.ts";
 
 const MEGABYTE = 1_000_000;
 const BYTES_PER_RUN = 384 * MEGABYTE;
 const RUNS = 5;
+/** What was reached where the wire was planned, on a quiet machine. */
+const MEGABYTES_PER_SECOND_PLANNED = 830;
+const ROUND_TRIP_MS_PLANNED = 0.17;
 const ROUND_TRIPS = 2000;
 const SMALL_BYTES = 1024;
 
 /** Measures for some seconds, with a second process of this file at the other end. */
-export async function benchWire(): Promise<BenchRow[]> {
+export async function* benchWire({ quick, signal }: BenchContext): AsyncGenerator<BenchRow, void, void> {
   await using other = await startOther();
   await using near = await startWire();
   near.wire.addAddresses(other.peer, other.addresses);
-  const rows: BenchRow[] = [];
   for (const megabytes of [1, 16]) {
-    const name = `wire, one way, ${megabytes} MB frames`;
     const plain: number[] = [];
     const ours: number[] = [];
-    for (let run = 0; run <= RUNS; run++) {
+    // The first of each warms up.
+    for (let run = 0; run <= (quick ? 1 : RUNS); run++) {
+      signal.throwIfAborted();
       plain.push(await plainThroughput(other.port, megabytes * MEGABYTE));
       ours.push(await wireThroughput(near, other.peer, megabytes * MEGABYTE));
     }
     const value = median(ours.slice(1));
-    rows.push({ name, value, unit: "MB/s", ratio: value / median(plain.slice(1)), target: "830 MB/s" });
+    yield {
+      name: `wire: one way, frames of ${megabytes} MB`,
+      value,
+      unit: "MB/s",
+      ratio: value / median(plain.slice(1)),
+      to: "a plain socket",
+      target: { of: "value", atLeast: MEGABYTES_PER_SECOND_PLANNED },
+    };
   }
   const plain = median(await plainRoundTrips(other.port));
   const value = median(await wireRoundTrips(near, other.peer));
-  rows.push({
-    name: "wire, round trip, 1 KB, p50",
+  yield {
+    name: "wire: round trip of 1 KB, median",
     value,
     unit: "ms",
     ratio: value / plain,
-    target: "0.12–0.17 ms",
-  });
-  return rows;
+    to: "a plain socket",
+    target: { of: "value", atMost: ROUND_TRIP_MS_PLANNED },
+  };
 }
 
 /** One end of a wire, and the next frame that reaches it. */
@@ -150,7 +150,7 @@ interface Other extends AsyncDisposable {
 
 async function startOther(): Promise<Other> {
   const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", import.meta.filename!, "other"],
+    args: ["run", "-A", import.meta.filename!],
     stdin: "piped",
     stdout: "piped",
   }).spawn();
@@ -229,12 +229,6 @@ async function readFull(socket: Deno.TcpConn, buffer: Uint8Array): Promise<boole
   return true;
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-}
-
 if (import.meta.main) {
-  if (Deno.args[0] === "other") await beOther();
-  console.table(await benchWire());
-  Deno.exit();
+  await beOther();
 }

@@ -45,14 +45,15 @@ export interface LocalSwarmOptions {
 /** The swarm; disposing of it ends all its processes. */
 export class LocalSwarm implements AsyncDisposable {
   readonly #options: LocalSwarmOptions;
-  readonly #children = new Set<Child>();
-  readonly #address: string;
+  /** Where a peer meets the others: for `--bootstrap`. */
+  readonly address: string;
+  readonly #children = new Map<Child, string>();
   #hosts = 0;
 
   private constructor(options: LocalSwarmOptions, bootstrap: Child, address: string) {
     this.#options = options;
-    this.#children.add(bootstrap);
-    this.#address = address;
+    this.#children.set(bootstrap, "bootstrap");
+    this.address = address;
   }
 
   /** Starts the process that introduces the others. @throws {Failure} if it does not come up. */
@@ -81,7 +82,7 @@ export class LocalSwarm implements AsyncDisposable {
     await Deno.mkdir(dataDir);
     const box = hostBox({
       run,
-      bootstrap: [this.#address],
+      bootstrap: [this.address],
       listen: LISTEN,
       logLevel: "info",
       dataDir,
@@ -92,7 +93,7 @@ export class LocalSwarm implements AsyncDisposable {
     });
     const log = join(folder, `host-${number}.log`);
     const child = new Child(await startInBox(box, { stdout: "piped", stderr: "piped" }), log, clock);
-    this.#children.add(child);
+    this.#children.set(child, `host ${number}`);
     const lines = child.lines();
     const first = await lines.next();
     if (first.done) throw new Failure(`Host ${number} did not come up\n${await tail(log)}`);
@@ -122,7 +123,7 @@ export class LocalSwarm implements AsyncDisposable {
     const log = join(this.#options.folder, "train.log");
     const args = [...this.#join(), "--data", data, "--output", output, "--json", ...flags];
     const child = Child.start(new URL("./train.ts", import.meta.url), args, log, this.#options.clock);
-    this.#children.add(child);
+    this.#children.set(child, "trainer");
     try {
       for await (const line of child.lines()) {
         const event = fromLine(line);
@@ -135,6 +136,11 @@ export class LocalSwarm implements AsyncDisposable {
     }
   }
 
+  /** All processes that are up, by name: `bootstrap`, `host 1`, …, `trainer`. */
+  get processes(): { readonly name: string; readonly pid: number }[] {
+    return [...this.#children].map(([{ pid }, name]) => ({ name, pid }));
+  }
+
   /**
    * Goes on with a text.
    *
@@ -145,7 +151,7 @@ export class LocalSwarm implements AsyncDisposable {
     const log = join(this.#options.folder, "generate.log");
     const args = [...this.#join(), "--prompt", prompt, ...flags];
     const child = Child.start(new URL("./generate.ts", import.meta.url), args, log, this.#options.clock);
-    this.#children.add(child);
+    this.#children.set(child, "reader");
     try {
       const text = (await Array.fromAsync(child.lines())).join("\n");
       const code = await child.ended();
@@ -157,11 +163,11 @@ export class LocalSwarm implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#children].map((child) => this.#end(child)));
+    await Promise.all([...this.#children.keys()].map((child) => this.#end(child)));
   }
 
   #join(): string[] {
-    return ["--leash", "--run", this.#options.run, "--bootstrap", this.#address, "--listen", LISTEN];
+    return ["--leash", "--run", this.#options.run, "--bootstrap", this.address, "--listen", LISTEN];
   }
 
   async #end(child: Child): Promise<void> {

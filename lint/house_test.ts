@@ -26,6 +26,7 @@ Deno.test("each room imports what the design lets it", () => {
     ["actors/assemble.ts", "actors/host.ts"],
     ["cli/host.ts", "actors/assemble.ts"],
     ["bench/mod.ts", "bench/wire.ts"],
+    ["bench/pipeline.ts", "cli/local_swarm.ts"],
     ["mod.ts", "actors/assemble.ts"],
     ["tests/churn_test.ts", "cli/demo.ts"],
     ["kernels/graph_test.ts", "actors/core/seeded_entropy.ts"],

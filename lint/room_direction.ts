@@ -59,8 +59,8 @@ const ROOMS: readonly Room[] = [
   { name: "lint", holds: under("lint"), imports: [] },
 ];
 
-/** Rooms that nothing imports. */
-const ENDS = ["cli", "bench", "tests"];
+/** Rooms that nothing imports, but for those named: a benchmark measures the processes that commands start. */
+const ENDS: Readonly<Record<string, readonly string[]>> = { cli: ["bench"], bench: [], tests: [] };
 
 function roomOf(path: string): Room | undefined {
   return ROOMS.find((room) => room.holds(path));
@@ -70,8 +70,8 @@ function roomOf(path: string): Room | undefined {
 export function wrongWay(importer: string, imported: string): string | undefined {
   if (isTest(importer)) return undefined;
   const from = importer.split("/")[0];
-  const end = ENDS.find((room) => under(room)(imported));
-  if (end !== undefined && from !== end) return `nothing imports ${end}`;
+  const end = Object.keys(ENDS).find((room) => under(room)(imported));
+  if (end !== undefined && from !== end && !ENDS[end].includes(from)) return `nothing imports ${end}`;
   if (imported.endsWith("_test.ts")) return "nothing imports a test";
   const room = roomOf(importer);
   const other = roomOf(imported);
