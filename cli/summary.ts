@@ -23,7 +23,10 @@ function figures(history: History): string {
       `${format.loss(validation.loss)} at step ${validation.step}, on text never trained on`,
     ]],
     ["tokens per second", format.rate(history.tokensPerSecond)],
-    ["micro-batches replayed", `${format.rate(history.replays)}, each counted once all the same`],
+    [
+      "micro-batches replayed",
+      history.replays === 0 ? "none" : `${format.rate(history.replays)}, each counted once all the same`,
+    ],
   ].map(([what, value]) => `${what!.padEnd(24)}${value}`).join("\n");
 }
 
