@@ -60,15 +60,20 @@ export const HELLO_PERIOD_MS = 1000;
 /** Silence after which a host counts as lost: eight hellos, for busy machines. A broken connection tells sooner. */
 export const SILENCE_MS_MAX = 8000;
 
-/** A scout looks for peers so often while it knows none, */
-export const LOOK_PERIOD_MS_MIN = 250;
-/** and so often once it knows some. */
+/**
+ * A scout looks for a service this long after it began to want it, or after a
+ * loss; then after twice as long, and so on. A look costs some dozens of messages.
+ */
+export const LOOK_PERIOD_MS_MIN = 500;
+/** Longest pause while nobody is known, */
+export const LOOK_PERIOD_MS_ALONE = 2000;
+/** and once somebody is. */
 export const LOOK_PERIOD_MS_MAX = 10_000;
 
 /** An announcement is repeated so often, */
-export const ANNOUNCE_PERIOD_MS = 10_000;
+export const ANNOUNCE_PERIOD_MS = 20_000;
 /** and believed for so long. */
-export const ANNOUNCE_VALIDITY_MS = 30_000;
+export const ANNOUNCE_VALIDITY_MS = 60_000;
 
 /** A host that accepts and never answers costs this, or this many times the expected time if that is more. */
 export const HOP_TIMEOUT_MS_MIN = 5000;

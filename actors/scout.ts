@@ -6,7 +6,12 @@
 
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
-import { ANNOUNCE_PERIOD_MS, LOOK_PERIOD_MS_MAX, LOOK_PERIOD_MS_MIN } from "./limits.ts";
+import {
+  ANNOUNCE_PERIOD_MS,
+  LOOK_PERIOD_MS_ALONE,
+  LOOK_PERIOD_MS_MAX,
+  LOOK_PERIOD_MS_MIN,
+} from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
 import type { Announcement } from "../routing/mod.ts";
@@ -123,15 +128,15 @@ class Scout implements Role {
       });
     }
     this.#setLookTimer(watch);
-    // While nobody is there, and after a loss, look often; then ever less.
-    watch.periodMs = others.length === 0
-      ? LOOK_PERIOD_MS_MIN
-      : Math.min(2 * watch.periodMs, LOOK_PERIOD_MS_MAX);
+    const longestMs = others.length === 0 ? LOOK_PERIOD_MS_ALONE : LOOK_PERIOD_MS_MAX;
+    watch.periodMs = Math.min(2 * watch.periodMs, longestMs);
   }
 
   #setLookTimer(watch: Watch): void {
     watch.timer?.cancel();
-    watch.timer = this.#context.after(watch.periodMs, { kind: "timer", name: LOOK, key: watch.service });
+    // Peers that lost the same neighbour at once should not all look at once.
+    const delayMs = watch.periodMs * (0.75 + 0.5 * this.#context.entropy.uniform());
+    watch.timer = this.#context.after(delayMs, { kind: "timer", name: LOOK, key: watch.service });
   }
 
   #setOffer({ service, step, stateHash }: MessageOf<"announce">): void {

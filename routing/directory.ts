@@ -33,7 +33,7 @@ export interface Rendezvous {
 export const PROVIDERS_MAX = 256;
 
 /** Peers whose latest sequence a directory remembers. */
-const SEQUENCES_MAX = 4 * PROVIDERS_MAX;
+const LATEST_MAX = 4 * PROVIDERS_MAX;
 
 /** Key under which the providers of a service are found. */
 export function serviceKey(run: string, service: string): Uint8Array {
@@ -69,8 +69,8 @@ export interface Saying
 /** The directory of one run, as one peer sees it. */
 export class Directory {
   readonly #options: DirectoryOptions;
-  /** Highest sequence seen of each peer, so that an old record doesn't come back. */
-  readonly #sequences = new Map<string, number>();
+  /** The latest that each peer said: an old record doesn't come back, and a young one is not asked for again. */
+  readonly #latest = new Map<string, Announcement>();
   #sequence = 0;
   #provided: string | undefined;
 
@@ -117,6 +117,9 @@ export class Directory {
 
   async #record(peer: string, service: string): Promise<Announcement | undefined> {
     const { run, rendezvous, verify, epochMs, onRejected } = this.#options;
+    const known = this.#latest.get(peer);
+    // To get a record costs walks through the table: one is believed for half of its life before it is asked for again.
+    if (known?.service === service && epochMs() < (known.issuedAtMs + known.expiresAtMs) / 2) return known;
     let bytes: Uint8Array | undefined;
     try {
       bytes = await rendezvous.get(recordKey(peer));
@@ -129,15 +132,16 @@ export class Directory {
       if (announcement.peer !== peer) {
         throw new BadAnnouncement(`Cannot believe record of ${peer}: it is of ${announcement.peer}`);
       }
-      const known = this.#sequences.get(peer) ?? 0;
-      if (announcement.sequence < known) {
+      const least = known?.sequence ?? 0;
+      if (announcement.sequence < least) {
         throw new BadAnnouncement(
-          `Cannot believe record of ${peer}: its sequence is ${announcement.sequence}, ${known} is known`,
+          `Cannot believe record of ${peer}: its sequence is ${announcement.sequence}, ${least} is known`,
         );
       }
-      this.#remember(peer, announcement.sequence);
       // A peer that moved on is no longer here: not a lie.
-      return announcement.run === run && announcement.service === service ? announcement : undefined;
+      if (announcement.run !== run) return undefined;
+      this.#remember(announcement);
+      return announcement.service === service ? announcement : undefined;
     } catch (error) {
       if (!(error instanceof BadAnnouncement)) throw error;
       onRejected?.(peer, error.message);
@@ -145,12 +149,12 @@ export class Directory {
     }
   }
 
-  #remember(peer: string, sequence: number): void {
-    this.#sequences.delete(peer);
-    this.#sequences.set(peer, sequence);
-    for (const oldest of this.#sequences.keys()) {
-      if (this.#sequences.size <= SEQUENCES_MAX) break;
-      this.#sequences.delete(oldest);
+  #remember(announcement: Announcement): void {
+    this.#latest.delete(announcement.peer);
+    this.#latest.set(announcement.peer, announcement);
+    for (const oldest of this.#latest.keys()) {
+      if (this.#latest.size <= LATEST_MAX) break;
+      this.#latest.delete(oldest);
     }
   }
 }

@@ -70,8 +70,11 @@ Deno.test("announcing again renews, and a later life continues the sequence", as
   await first.announce(saying("stage:1", 1));
   await first.announce(saying("stage:1", 2));
   const [before] = await reader.lookUp("stage:1");
-  world.nowMs += 5000;
+  world.nowMs += VALIDITY_MS / 4;
   await world.directory("a").announce(saying("stage:1", 3));
+  const [young] = await reader.lookUp("stage:1");
+  assert.deepEqual(young, before, "what is believed is not asked for again in the first half of its life");
+  world.nowMs += VALIDITY_MS / 4;
   const [after] = await reader.lookUp("stage:1");
   assert.equal(after!.step, 3);
   assert.ok(after!.sequence > before!.sequence);

@@ -127,13 +127,11 @@ export class SimulatedSwarm {
     this.hub.kill(peer);
   }
 
-  /** Runs until the run is done or failed, or virtual time is up. @returns the last event. */
-  async finish(virtualMsMax = 3_600_000): Promise<RunEvent | undefined> {
-    await this.simulation.run({
-      untilMs: this.simulation.clock.nowMs() + virtualMsMax,
-      until: () => this.#isOver(),
-    });
-    return this.events.at(-1);
+  /** Runs until the run is done or failed, or virtual time is up. @returns how it ended. */
+  async finish(virtualMsMax = 3_600_000): Promise<SimulatedSwarm["end"]> {
+    const untilMs = this.simulation.clock.nowMs() + virtualMsMax;
+    await this.simulation.run({ untilMs, until: () => this.end !== undefined });
+    return this.end;
   }
 
   /** Runs until `condition` holds. @throws {Error} if virtual time is up before. */
@@ -147,9 +145,9 @@ export class SimulatedSwarm {
     }
   }
 
-  #isOver(): boolean {
-    const last = this.events.at(-1)?.kind;
-    return last === "done" || last === "failed";
+  /** How the run ended, if it has. */
+  get end(): Extract<RunEvent, { kind: "done" | "failed" }> | undefined {
+    return this.events.find((event) => event.kind === "done" || event.kind === "failed");
   }
 
   /** The steps that were reported, in order. */
