@@ -8,6 +8,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
+import type { Clock } from "../actors/core/clock.ts";
 import { RealClock } from "../actors/core/real_clock.ts";
 import { type Manifest, partition } from "../run/mod.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
@@ -71,7 +72,7 @@ async function demo(options: DemoOptions): Promise<void> {
 
   const output = join(HOME_DIRECTORY, "runs", manifest.name);
   const steps = options.steps ?? manifest.steps;
-  const history = await train(swarm, { hosts, data, output, steps }, interruption);
+  const history = await train(swarm, { hosts, data, output, steps, clock }, interruption);
   say(`\n${summarise(history)}`);
 
   say("\nWhat the model makes of “export function ”, drawn through all the stages:\n");
@@ -121,26 +122,28 @@ interface Training {
   readonly data: string;
   readonly output: string;
   readonly steps: number;
+  readonly clock: Clock;
 }
 
 /** Trains; a third of the way kills a host of the middle, two thirds of the way starts a fresh one. */
 async function train(swarm: LocalSwarm, training: Training, interruption: Interruption): Promise<History> {
-  const { hosts, data, output, steps } = training;
+  const { hosts, data, output, steps, clock } = training;
   const history = new History();
   const progress = progressFor(steps);
   const stage = Math.floor(hosts.size / 2);
   const victim = hosts.get(stage)![0]!;
-  const trouble: { step: number; happens: () => Promise<unknown> }[] = [
+  const trouble: { step: number; happens: (secondsPerStep: number) => Promise<unknown> }[] = [
     {
       step: Math.floor(steps / 3),
-      happens: () => {
+      happens: async (secondsPerStep) => {
+        // In the middle of a step, where it hurts.
+        await new Promise<void>((resolve) => clock.after(secondsPerStep * 500, resolve));
+        const name = format.shortPeer(victim.peer);
         progress.note(
-          `\n✗ kill -9 on host …${
-            format.shortPeer(victim.peer)
-          } of stage ${stage} (process ${victim.pid}). ` +
+          `\n✗ kill -9 on host …${name} of stage ${stage} (process ${victim.pid}). ` +
             "What it had in hand is sent again, and counted once.\n\n",
         );
-        return victim.kill();
+        await victim.kill();
       },
     },
     {
@@ -159,7 +162,10 @@ async function train(swarm: LocalSwarm, training: Training, interruption: Interr
       history.add(event);
       progress.show(event);
       while (event.kind === "step" && trouble.length > 0 && event.step >= trouble[0]!.step) {
-        happening.push(trouble.shift()!.happens());
+        const happens = trouble.shift()!.happens(event.seconds);
+        // It is waited for below; until then nobody listens.
+        happens.catch(() => {});
+        happening.push(happens);
       }
     }
     await Promise.all(happening);

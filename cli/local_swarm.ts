@@ -49,6 +49,7 @@ export class LocalSwarm implements AsyncDisposable {
   readonly address: string;
   readonly #children = new Map<Child, string>();
   #hosts = 0;
+  #ended = false;
 
   private constructor(options: LocalSwarmOptions, bootstrap: Child, address: string) {
     this.#options = options;
@@ -94,6 +95,10 @@ export class LocalSwarm implements AsyncDisposable {
     const log = join(folder, `host-${number}.log`);
     const child = new Child(await startInBox(box, { stdout: "piped", stderr: "piped" }), log, clock);
     this.#children.set(child, `host ${number}`);
+    if (this.#ended) {
+      await this.#end(child);
+      throw new Failure(`Host ${number} came too late: the swarm has ended`);
+    }
     const lines = child.lines();
     const first = await lines.next();
     if (first.done) throw new Failure(`Host ${number} did not come up\n${await tail(log)}`);
@@ -163,6 +168,7 @@ export class LocalSwarm implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended = true;
     await Promise.all([...this.#children.keys()].map((child) => this.#end(child)));
   }
 
