@@ -4,7 +4,7 @@
  * measures the validation loss. It holds no weights and sees no activation.
  */
 
-import type { Context, Envelope } from "./core/actor.ts";
+import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
 import { HELD_WALKS_MAX, REPORT_GRACE_MS, WALK_TIMEOUT_FACTOR, WALK_TIMEOUT_MS_MIN } from "./limits.ts";
@@ -35,6 +35,8 @@ export interface TrainerOptions {
 interface Underway {
   readonly walk: Walk;
   readonly mask: readonly number[];
+  /** The host of the first stage that has computed it, and through which it comes back. */
+  through: PeerId | undefined;
   sentAtMs: number;
   timer: Timer | undefined;
 }
@@ -74,8 +76,7 @@ class Trainer implements Role {
       case "refused":
         return this.#dispatch.refused(from, message);
       case "processed":
-        this.#dispatch.processed(from, message);
-        return;
+        return this.#onProcessed(from, message);
       case "found":
         this.#dispatch.found(message.announcements);
         return this.#sendBacklog();
@@ -88,7 +89,7 @@ class Trainer implements Role {
       case "stepApplied":
         return this.#onStepApplied(message.step);
       case "peerLost":
-        return this.#dispatch.lost(message.peer);
+        return this.#onPeerLost(message.peer);
       case "timer":
         return this.#onTimer(message);
     }
@@ -97,7 +98,7 @@ class Trainer implements Role {
   // --- sending ------------------------------------------------------------------------------------
 
   #send(walk: Walk, mask: readonly number[]): void {
-    this.#backlog.push({ walk, mask, sentAtMs: 0, timer: undefined });
+    this.#backlog.push({ walk, mask, through: undefined, sentAtMs: 0, timer: undefined });
     this.#sendBacklog();
   }
 
@@ -147,6 +148,12 @@ class Trainer implements Role {
     }
   }
 
+  #onProcessed(from: PeerId, message: MessageOf<"processed">): void {
+    if (!this.#dispatch.processed(from, message)) return;
+    const underway = this.#underway.get(walkKey(message.walk));
+    if (underway !== undefined) underway.through = from;
+  }
+
   // --- ends ---------------------------------------------------------------------------------------
 
   #forget(walk: Walk): Underway | undefined {
@@ -185,6 +192,14 @@ class Trainer implements Role {
       }
     }
     this.#sendBacklog();
+  }
+
+  #onPeerLost(peer: PeerId): void {
+    this.#dispatch.lost(peer);
+    for (const { walk, through } of [...this.#underway.values()]) {
+      // No other host can tell: the next stage only finds that its gradient can't be delivered, if that.
+      if (through === peer) this.#over(walk, `host ${peer} of the first stage was lost`);
+    }
   }
 
   #onTimer({ name, key }: MessageOf<"timer">): void {
