@@ -11,7 +11,9 @@ import type { Timer } from "./core/clock.ts";
 import { DONATION_LEASE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { reasonOf } from "./role.ts";
-import type { StateManifest } from "../stages/mod.ts";
+
+/** What a state is made of, as its offer says it. */
+type StateManifest = Omit<MessageOf<"stateOffer">, "kind">;
 
 /** The name of the timers of a transfer, for the host that owns it. */
 export const TRANSFER_TIMER = "transfer";

@@ -1,0 +1,26 @@
+/**
+ * Murmuration trains and serves transformer language models on machines that
+ * strangers own. This is the front door: what a program needs to build peers of
+ * its own. The commands in `cli/` are such programs.
+ *
+ * A whole run in one process, the truth that a swarm is compared with:
+ *
+ * ```ts
+ * import { byteTokenizer, createStages, Dataset, parseManifest, ReferenceDevice, trainSolo } from "./mod.ts";
+ *
+ * const manifest = parseManifest(await Deno.readTextFile("runs/tiny.json"));
+ * const dataset = Dataset.fromTexts(manifest, byteTokenizer, [await Deno.readTextFile("README.md")]);
+ * const stages = await createStages(new ReferenceDevice(), manifest);
+ * for await (const { step, loss } of trainSolo({ manifest, dataset, stages })) console.log(step, loss);
+ * ```
+ *
+ * @module
+ */
+
+export * from "./actors/assemble.ts";
+export * from "./actors/core/mod.ts";
+export * from "./actors/report.ts";
+export * from "./kernels/mod.ts";
+export * from "./routing/mod.ts";
+export * from "./run/mod.ts";
+export * from "./stages/mod.ts";
