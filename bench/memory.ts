@@ -3,7 +3,10 @@
  * swarm, sampled while it trains. It tells of growth, not of its cause.
  *
  * A process that has just started grows until its caches and pools are filled,
- * so the slope is fitted to the second half of the run alone.
+ * so the slope is fitted to the second half of the run alone. Memory also rises
+ * and falls as garbage is collected, by tens of MB in periods of minutes: a run
+ * that sees few of them has a slope that means nothing, and the least of a
+ * quarter tells more than any single moment.
  */
 
 import { join } from "node:path";
@@ -72,18 +75,19 @@ export async function* benchMemory(
   for (const curve of all) yield rowOf(curve);
 }
 
-/** Start after a tenth, middle, end, and the slope over the second half. */
+/** After a tenth, middle and end; the slope over the second half, and what lies under it. */
 function rowOf({ name, points }: MemoryCurve): BenchRow {
   const at = (share: number) => points[Math.round(share * (points.length - 1))].megabytes;
-  const half = points.slice(points.length >> 1);
-  const { slope } = fitLine(half.map(({ step, megabytes }) => [step / 1000, megabytes]));
+  const between = (from: number, to: number) => points.slice(from * points.length, to * points.length);
+  const least = (some: MemoryCurve["points"]) => Math.min(...some.map(({ megabytes }) => megabytes));
+  const half = between(0.5, 1).map(({ step, megabytes }) => [step / 1000, megabytes] as const);
   const [start, middle, end] = [at(0.1), at(0.5), at(1)].map((value) => value.toFixed(0));
   return {
     name: `memory: ${name}, ${start} → ${middle} → ${end} MB`,
-    value: slope,
+    value: fitLine(half).slope,
     unit: "MB per 1000 steps",
-    ratio: at(1) / at(0.5),
-    to: "the middle of the run",
+    ratio: least(between(0.75, 1)) / least(between(0.5, 0.75)),
+    to: "the quarter before, least by least",
   };
 }
 

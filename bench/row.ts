@@ -18,7 +18,7 @@ export interface BenchRow {
   readonly name: string;
   readonly value: number;
   readonly unit: string;
-  /** `value` by what the same run measured of something known. */
+  /** What was measured, by what the same run measured of something known. */
   readonly ratio?: number;
   /** The something known. */
   readonly to?: string;
