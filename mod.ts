@@ -1,7 +1,8 @@
 /**
  * Murmuration trains and serves transformer language models on machines that
  * strangers own. This is the front door: what a program needs to build peers of
- * its own. The commands in `cli/` are such programs.
+ * its own, and to simulate them. The commands in `cli/` are such programs; what
+ * they add is a wire over libp2p (`cli/peer.ts`).
  *
  * A whole run in one process, the truth that a swarm is compared with:
  *
@@ -19,8 +20,26 @@
 
 export * from "./actors/assemble.ts";
 export * from "./actors/core/mod.ts";
+export type { HostStatus, SnapshotStore } from "./actors/host.ts";
+export type { Tensor } from "./actors/messages.ts";
 export * from "./actors/report.ts";
-export * from "./kernels/mod.ts";
+export * from "./actors/wire/mod.ts";
+export {
+  type DataType,
+  type Device,
+  type DeviceTensor,
+  type Dimension,
+  type Graph,
+  type HostTensor,
+  type NamedTensors,
+  type Node,
+  type OpName,
+  type Output,
+  type Program,
+  ReferenceDevice,
+  type Shape,
+  type Value,
+} from "./kernels/mod.ts";
 export * from "./routing/mod.ts";
 export * from "./run/mod.ts";
 export * from "./stages/mod.ts";

@@ -43,19 +43,29 @@ import { type Stage, stageLayout } from "../stages/mod.ts";
 
 /** What every peer is built from, whatever its roles. */
 export interface PeerParts {
+  /** The run. Its hash keeps frames and announcements of other runs out. */
   readonly manifest: Manifest;
+  /** Time of all actors. */
   readonly clock: Clock;
+  /** Chance; each actor draws from its own fork. */
   readonly entropy: Entropy;
+  /** Does what takes time: the stage's work, look-ups, announcements. */
   readonly performer: Performer;
+  /** Gives the actors their turns. */
   readonly scheduler: Scheduler;
+  /** The way to other peers, not yet opened. `wire.self` is the name of the peer. */
   readonly wire: Wire;
+  /** Where peers that don't know each other meet. */
   readonly rendezvous: Rendezvous;
+  /** Signs announcements, as `wire.self`. */
   readonly signer: Signer;
+  /** Checks those of others. */
   readonly verify: Verify;
   /** Where others can reach this peer. */
   readonly addresses: () => readonly string[];
   /** Where another peer can be reached. */
   readonly learnAddresses: (peer: PeerId, addresses: readonly string[]) => void;
+  /** Default: nothing is kept. */
   readonly trace?: TraceSink;
   /** A role has crashed once too often; the peer is of no use any more. */
   readonly escalate: (failure: Failure) => void;
@@ -63,6 +73,7 @@ export interface PeerParts {
 
 /** A peer at work. */
 export interface Peer {
+  /** Its name, that of its wire. */
   readonly peer: PeerId;
   /** Ends it in good order. The wire is its owner's to close. */
   stop(): void;
@@ -72,23 +83,29 @@ export interface Peer {
 
 /** What a host adds. */
 export interface HostParts {
+  /** Builds a stage in its initial state; what it throws crashes the host's actor. */
   readonly openStage: (index: number) => Promise<Stage>;
   /** The stage that the owner asks for; without it the neediest. */
   readonly stage?: number;
   /** `onnx`, `reference`, …: announced. */
   readonly device: string;
+  /** Without it the state lives only as long as the peer. */
   readonly snapshots?: SnapshotStore;
+  /** Optimizer steps between two snapshots. Default: 10. */
   readonly snapshotEverySteps?: number;
+  /** Told of each change of what the host's owner sees. */
   readonly onChange?: (status: HostStatus) => void;
 }
 
 /** What a trainer adds. */
 export interface TrainerParts {
+  /** Where the token ids come from, `[B, T]` as the manifest says. */
   readonly dataset: Pick<Dataset, "microBatch" | "validationBatch">;
   /** Steps after which to stop; default: as the manifest says. */
   readonly steps?: number;
   /** Whether to go on with a run that has taken steps already. */
   readonly resume: boolean;
+  /** Told of every event of the run, in order. */
   readonly onEvent: (event: RunEvent) => void;
 }
 
@@ -152,6 +169,8 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
 /** A peer that asks the model what follows a text. */
 export interface ReaderPeer extends Peer {
   /**
+   * Asks for the token that follows a text.
+   *
    * @param tokens the text so far, `[T]`.
    * @returns logits `[1, V]` of the next token.
    * @throws {Error} if no path through the stages answered.

@@ -35,11 +35,16 @@ import {
 export interface SnapshotStore {
   /** What is there, newest first. Damaged ones are not listed. */
   list(stage: number): Promise<readonly { readonly step: number; readonly stateHash: string }[]>;
-  /** @throws {Error} if it is not there or damaged. */
+  /**
+   * Reads one whole.
+   *
+   * @throws {Error} if it is not there or damaged.
+   */
   load(
     stage: number,
     stateHash: string,
   ): Promise<{ readonly manifest: StateManifest; readonly bytes: Uint8Array }>;
+  /** Writes one down, so that a crash meanwhile leaves the ones before it whole. */
   save(stage: number, manifest: StateManifest, bytes: Uint8Array): Promise<void>;
 }
 
@@ -63,9 +68,13 @@ export interface HostOptions {
 
 /** What a host's owner sees. */
 export interface HostStatus {
+  /** The stage that it holds, once it has one. */
   readonly stage: number | undefined;
+  /** Optimizer steps that its state has taken. */
   readonly step: number;
+  /** Whether it takes in walks. */
   readonly serving: boolean;
+  /** Whose orders it follows, while one is known. */
   readonly coordinator: PeerId | undefined;
   /** Micro-batches accumulated since the start. */
   readonly accumulated: number;

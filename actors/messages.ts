@@ -22,8 +22,11 @@ import {
 
 /** A tensor in host memory, row-major. */
 export interface Tensor {
+  /** Element type. */
   readonly dataType: "f32" | "i32";
+  /** Sizes, the slowest dimension first. */
   readonly shape: readonly number[];
+  /** product(shape) elements. */
   readonly data: Float32Array | Int32Array;
 }
 

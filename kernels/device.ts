@@ -12,8 +12,11 @@ export type DataType = "f32" | "i32";
 
 /** Plain row-major tensor in host memory. */
 export interface HostTensor {
+  /** Of its elements. */
   readonly dataType: DataType;
+  /** Sizes, the slowest dimension first. */
   readonly shape: readonly number[];
+  /** product(shape) elements. */
   readonly data: Float32Array | Int32Array;
 }
 
@@ -22,7 +25,9 @@ export interface HostTensor {
  * read it. It belongs to whoever asked for it, who frees it (see `Scope`).
  */
 export interface DeviceTensor {
+  /** Of its elements. */
   readonly dataType: DataType;
+  /** Sizes, the slowest dimension first. */
   readonly shape: readonly number[];
 }
 

@@ -44,15 +44,21 @@ import { type Dimension, formatShape, sameShape, type Shape } from "./shapes.ts"
 
 /** A tensor of the graph, not of a run. */
 export interface Value {
+  /** Unique in its graph. */
   readonly name: string;
+  /** Of its elements. */
   readonly dataType: DataType;
+  /** Sizes, and symbols for those that each run settles. */
   readonly shape: Shape;
 }
 
 /** One op. */
 export interface Node {
+  /** Its row in `ops.ts`. */
   readonly op: OpName;
+  /** What it reads, in the order of the row. */
   readonly inputs: readonly Value[];
+  /** What it makes, in the order of the row. */
   readonly outputs: readonly Value[];
   /** Plain JSON. */
   readonly attributes: Readonly<Record<string, unknown>>;
@@ -60,7 +66,9 @@ export interface Node {
 
 /** What a run yields under a name. */
 export interface Output {
+  /** Unique among the outputs. */
   readonly name: string;
+  /** An input of the graph, or an output of one of its nodes. */
   readonly value: Value;
   /** If set: the value is written into this input's tensor, and not returned. */
   readonly updates?: string;
@@ -68,9 +76,11 @@ export interface Output {
 
 /** What to compute. Immutable. */
 export interface Graph {
+  /** What every run must be given. */
   readonly inputs: readonly Value[];
   /** Each after those it reads from. */
   readonly nodes: readonly Node[];
+  /** What a run returns or updates. */
   readonly outputs: readonly Output[];
 }
 

@@ -47,7 +47,11 @@ export const OPS = {
   zeros,
 } as const;
 
-/** The table's type, from which `GraphBuilder.op` reads its own. */
+/**
+ * The table's type, from which `GraphBuilder.op` reads its own.
+ *
+ * @internal
+ */
 export type OpTable = typeof OPS;
 
 /** Name of an op. */

@@ -38,7 +38,9 @@ export interface RejectedSnapshot {
 
 /** A stage's state, whole. */
 export interface WholeState {
+  /** Its step, and the hashes of its pieces. */
   readonly manifest: StateManifest;
+  /** The pieces, one after the other. */
   readonly bytes: Uint8Array;
 }
 

@@ -12,13 +12,17 @@ export type PeerId = string;
 
 /** Where an actor lives. Without `peer`: on this peer. */
 export interface Address {
+  /** Whose system it is in. */
   readonly peer?: PeerId;
+  /** Its name there. */
   readonly actor: string;
 }
 
 /** A message with its sender. */
 export interface Envelope<Message> {
+  /** Who sent it; for timers and work that ended, this peer. */
   readonly from: PeerId;
+  /** What was sent. */
   readonly message: Message;
 }
 
@@ -36,7 +40,9 @@ export interface Context<Message> {
   readonly peer: PeerId;
   /** This actor's name. */
   readonly actor: string;
+  /** Time; its timers end with this life of the actor. */
   readonly clock: Clock;
+  /** Chance of this actor alone. */
   readonly entropy: Entropy;
   /**
    * Sends. `false` if it is known at once that it can't arrive: the local
@@ -62,6 +68,7 @@ export interface Context<Message> {
 export interface Behaviour<State, Message> {
   /** Name under which the system holds it. */
   readonly name: string;
+  /** The first state of each life. A throw counts as a crash. */
   start(context: Context<Message>): State;
   /** One message. Throws on a bug only; the supervisor then restarts the actor. */
   handle(state: State, envelope: Envelope<Message>, context: Context<Message>): State;

@@ -15,6 +15,7 @@ import { type SupervisionLimits, Supervisor } from "./supervisor.ts";
 
 /** An actor that crashed once too often. */
 export interface Failure {
+  /** Its name. */
   readonly actor: string;
   /** What it threw last. */
   readonly error: unknown;

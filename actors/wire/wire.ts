@@ -7,7 +7,9 @@ import type { PeerId } from "../core/actor.ts";
 
 /** A tensor on its way: raw little-endian bytes and what they mean. */
 export interface WireTensor {
+  /** Element type. */
   readonly dataType: "f32" | "i32" | "u8";
+  /** Sizes, the slowest dimension first. */
   readonly shape: readonly number[];
   /** Exactly product(shape) × element size bytes, aligned for its element type. */
   readonly bytes: Uint8Array;
@@ -17,6 +19,7 @@ export interface WireTensor {
 export interface Frame {
   /** CBOR-encodable: plain objects, arrays, strings, numbers, booleans, null, Uint8Array. */
   readonly header: unknown;
+  /** In the order in which the header speaks of them. */
   readonly tensors: readonly WireTensor[];
 }
 
@@ -33,11 +36,13 @@ export interface WireEvents {
 
 /** A frame that must not be believed. Its sender's stream is ended with the message as reason. */
 export class BadFrame extends Error {
+  /** Tells it from a bug. */
   override name = "BadFrame";
 }
 
 /** A way to other peers. */
 export interface Wire {
+  /** Whose end this is. */
   readonly self: PeerId;
   /** Starts delivering. Called once. */
   open(events: WireEvents): void;
@@ -49,5 +54,6 @@ export interface Wire {
    * @returns `false` if the queue to that peer is full (see `limits.ts`) or the wire is closed.
    */
   send(to: PeerId, frame: Frame): boolean;
+  /** Sends what is queued if it can, then breaks every connection. Nothing is delivered afterwards. */
   close(): Promise<void>;
 }
