@@ -1,7 +1,8 @@
 /**
- * The table of ops. Adding one is its file and a line here.
+ * The table of ops. Adding one is its file, its name and its line here.
  */
 
+import type { OpRow } from "./op.ts";
 import { accumulate } from "./ops/accumulate.ts";
 import { adamw } from "./ops/adamw.ts";
 import { add } from "./ops/add.ts";
@@ -22,6 +23,29 @@ import { swigluGradient } from "./ops/swiglu_gradient.ts";
 import { takeLast } from "./ops/take_last.ts";
 import { takeLastGradient } from "./ops/take_last_gradient.ts";
 import { zeros } from "./ops/zeros.ts";
+
+/** Name of an op. Spelt out, because a device of somebody else's has to know them all. */
+export type OpName =
+  | "accumulate"
+  | "adamw"
+  | "add"
+  | "attention"
+  | "attentionGradient"
+  | "crossEntropy"
+  | "crossEntropyGradient"
+  | "embedding"
+  | "embeddingGradient"
+  | "linear"
+  | "linearInputGradient"
+  | "linearWeightGradient"
+  | "rmsNorm"
+  | "rmsNormGradient"
+  | "rope"
+  | "swiglu"
+  | "swigluGradient"
+  | "takeLast"
+  | "takeLastGradient"
+  | "zeros";
 
 /** Every op by its name. */
 export const OPS = {
@@ -45,14 +69,7 @@ export const OPS = {
   takeLast,
   takeLastGradient,
   zeros,
-} as const;
+} as const satisfies Record<OpName, OpRow>;
 
-/**
- * The table's type, from which `GraphBuilder.op` reads its own.
- *
- * @internal
- */
+/** The table's type, from which `GraphBuilder.op` reads its own. */
 export type OpTable = typeof OPS;
-
-/** Name of an op. */
-export type OpName = keyof OpTable;
