@@ -104,9 +104,6 @@ export const PIECES_IN_FLIGHT_MAX = 4;
 /** Floats in one message of the all-reduce: 4 MiB, so that control frames pass between. */
 export const AVERAGE_CHUNK_FLOATS = 1024 * 1024;
 
-/** Walks that a trainer has under way for each host of its first stage. */
-export const WALKS_PER_HOST = 2;
-
 /** One value in the DHT: a signed announcement with a handful of addresses. */
 export const DHT_VALUE_BYTES_MAX = 16 * 1024;
 
