@@ -134,9 +134,9 @@ export class Transfer {
     this.#failIfNobodyIsLeft();
   }
 
-  /** Nothing came for a while: those that owe are dropped. */
+  /** Nothing came for a while: those that owe are dropped. Whoever has not offered owes that. */
   onTimer(): void {
-    const owing = this.#manifest === undefined ? [...this.#donors] : [...new Set(this.#asked.values())];
+    const owing = this.#asked.size === 0 ? [...this.#donors] : [...new Set(this.#asked.values())];
     this.#touch();
     for (const donor of owing) this.drop(donor, `it was silent for ${DONOR_SILENCE_MS} ms`);
   }
