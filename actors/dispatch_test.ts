@@ -7,7 +7,7 @@ import { Dispatch } from "./dispatch.ts";
 import { HOP_TIMEOUT_MS_MIN } from "./limits.ts";
 import { type Message, type MessageOf, type Walk, walkKey } from "./messages.ts";
 import { behaviour } from "./role.ts";
-import type { Announcement } from "../routing/mod.ts";
+import { announcementOf } from "./testing/announcement.ts";
 
 const TOKENS = 4;
 
@@ -24,22 +24,6 @@ function forward(microBatch: number): MessageOf<"forward"> {
     trainer: "sender",
     coordinator: "sender",
     input: { dataType: "i32", shape: [1, TOKENS], data: new Int32Array(TOKENS) },
-  };
-}
-
-function announcement(peer: string): Announcement {
-  return {
-    run: "",
-    service: "stage:0",
-    peer,
-    step: 1,
-    stateHash: null,
-    addresses: [],
-    device: "reference",
-    load: 0,
-    sequence: 1,
-    issuedAtMs: 0,
-    expiresAtMs: 60_000,
   };
 }
 
@@ -74,7 +58,7 @@ class Sender {
   }
 
   find(...peers: string[]): void {
-    this.dispatch.found(peers.map(announcement));
+    this.dispatch.found(peers.map(announcementOf));
   }
 
   /** Who was sent it last. */
