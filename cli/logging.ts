@@ -60,7 +60,7 @@ function line(record: LogRecord): string {
 }
 
 function show(value: unknown): string {
-  return typeof value === "string" && !/[\s"]/.test(value)
-    ? printable(value)
-    : JSON.stringify(value) ?? String(value);
+  const plain = typeof value === "string" && !/[\s"]/.test(value);
+  // JSON leaves the control characters beyond ASCII as they are.
+  return printable(plain ? value : JSON.stringify(value) ?? String(value));
 }
