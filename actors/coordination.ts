@@ -5,9 +5,9 @@
  * role carries out its commands. The state is changed in place, and depends on
  * nothing but the events.
  *
- *     gathering → filling → preparing → reducing → applying → between → filling …
- *                    ↑  fencing ↓  │        │
- *                    └─────────────┴────────┘  a host was lost: next round
+ *     gathering → between → holding → filling → preparing → reducing → applying → between …
+ *                                        ↑  fencing ↓  │        │
+ *                                        └─────────────┴────────┘  a host was lost: next round
  */
 
 import type { PeerId } from "./core/actor.ts";
