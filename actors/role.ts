@@ -5,6 +5,7 @@
  */
 
 import type { Behaviour, Context, Envelope, Work } from "./core/actor.ts";
+import { REASON_CHARACTERS_MAX } from "./limits.ts";
 import type { Message, Outcome } from "./messages.ts";
 
 /** A role at work. */
@@ -67,5 +68,5 @@ export class Jobs {
 
 /** Why something failed, as text that fits a message. */
 export function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).slice(0, 500);
+  return (error instanceof Error ? error.message : String(error)).slice(0, REASON_CHARACTERS_MAX);
 }
