@@ -9,7 +9,7 @@
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
-import { HELD_WALKS_MAX, HELLO_PERIOD_MS, REFUSED_RETRY_MS } from "./limits.ts";
+import { HELD_WALKS_MAX, HELLO_PERIOD_MS, REFUSED_RETRY_MS, REPLICAS_MAX } from "./limits.ts";
 import {
   type Message,
   type MessageOf,
@@ -110,6 +110,8 @@ class Host implements Role {
   readonly #waiting: [(() => void)[], (() => void)[], (() => void)[]] = [[], [], []];
   readonly #dispatch: Dispatch;
   readonly #donation: Donation;
+  /** Who waits for a copy of which state: each once, however often it asks. */
+  readonly #askers = new Map<PeerId, string>();
   readonly #held = new Map<string, Held>();
 
   #stage: Stage | undefined;
@@ -310,17 +312,23 @@ class Host implements Role {
   #onStateRequest(from: PeerId, { stateHash }: MessageOf<"stateRequest">): void {
     if (this.#donation.holds(stateHash)) return this.#donation.offer(from);
     const stage = this.#stage;
-    const gone = () => {
+    const gone = (wanted = stateHash) => {
       this.#context.tell({ peer: from, actor: "host" }, {
         kind: "stateGone",
-        stateHash,
+        stateHash: wanted,
         reason: `this host stands at step ${stage?.step ?? 0}`,
       });
     };
     if (stage === undefined || this.#manifest?.stateHash !== stateHash) return gone();
+    const waits = this.#askers.has(from);
+    if (!waits && this.#askers.size >= REPLICAS_MAX) return gone();
+    this.#askers.set(from, stateHash);
+    if (waits) return;
     this.#enqueue(CONTROL, () => {
-      if (this.#donation.holds(stateHash)) return this.#donation.offer(from);
-      if (this.#manifest?.stateHash !== stateHash) return gone();
+      const wanted = this.#askers.get(from)!;
+      this.#askers.delete(from);
+      if (this.#donation.holds(wanted)) return this.#donation.offer(from);
+      if (this.#manifest?.stateHash !== wanted) return gone(wanted);
       this.#jobs.start(
         { kind: "export", amount: stage.parameters },
         () => stage.exportState(),
@@ -328,7 +336,7 @@ class Host implements Role {
           this.#donation.keep(manifest, bytes);
           this.#donation.offer(from);
         },
-        gone,
+        () => gone(wanted),
       );
     });
   }

@@ -1,0 +1,241 @@
+import assert from "node:assert/strict";
+import { Simulation } from "./core/simulation.ts";
+import type { ActorSystem } from "./core/system.ts";
+import { host, type HostStatus } from "./host.ts";
+import { HELD_WALKS_MAX } from "./limits.ts";
+import type { Message, MessageOf, RemoteMessage } from "./messages.ts";
+import { behaviour } from "./role.ts";
+import { announcementOf } from "./testing/announcement.ts";
+import type { Stage, StateManifest } from "../stages/mod.ts";
+
+const HASH = "a".repeat(64);
+const STATE: StateManifest = { step: 0, stateHash: HASH, pieces: [HASH], pieceBytes: 4, bytes: 4 };
+const WORK_MS = 10;
+
+/** The first of two stages; it computes nothing, and counts what is asked of it. */
+class IdleStage implements Stage {
+  readonly index = 0;
+  readonly count = 2;
+  readonly step = 0;
+  readonly parameters = 1;
+  readonly kept = 0;
+  readonly calls: string[] = [];
+  forward(key: string) {
+    this.calls.push(`forward ${key}`);
+    const activation = { dataType: "f32", shape: [1], data: new Float32Array(1) } as const;
+    return Promise.resolve({ kind: "activation", activation } as const);
+  }
+  backward(key: string, _gradient: unknown, { accumulate }: { readonly accumulate: boolean }) {
+    this.calls.push(`backward ${key}${accumulate ? ", counted" : ""}`);
+    return Promise.resolve(undefined);
+  }
+  release(key: string) {
+    this.calls.push(`release ${key}`);
+  }
+  gradientSum() {
+    return Promise.resolve(new Float32Array(1));
+  }
+  clearGradients() {
+    return Promise.resolve();
+  }
+  apply() {
+    return Promise.resolve();
+  }
+  exportState() {
+    this.calls.push("export");
+    return Promise.resolve({ manifest: STATE, bytes: new Uint8Array(4) });
+  }
+  importState() {
+    return Promise.resolve();
+  }
+  describeState() {
+    return Promise.resolve(STATE);
+  }
+  close() {
+    return Promise.resolve();
+  }
+}
+
+/** A host of the first stage, and what it tells others. */
+class Hosting {
+  readonly simulation = new Simulation({
+    seed: 1,
+    costs: { durationMs: () => WORK_MS, lane: () => "compute" },
+  });
+  readonly stage = new IdleStage();
+  readonly system: ActorSystem<Message>;
+  readonly sent: { readonly to: string; readonly actor: string; readonly message: Message }[] = [];
+  status: HostStatus | undefined;
+
+  constructor() {
+    this.system = this.simulation.system<Message>({
+      peer: "own",
+      transport: (to, actor, message) => {
+        this.sent.push({ to, actor, message });
+        return true;
+      },
+    });
+    this.system.spawn(behaviour("scout", () => ({ receive: () => {} })));
+    this.system.spawn(host({
+      openStage: () => Promise.resolve(this.stage),
+      layout: () => assert.fail("no state is fetched here"),
+      stage: 0,
+      stages: 2,
+      tokensPerMicroBatch: 1,
+      snapshotEverySteps: 10,
+      onChange: (status) => this.status = status,
+    }));
+  }
+
+  /** A host that serves, and knows a coordinator and a host of the next stage. */
+  static async serving(): Promise<Hosting> {
+    const hosting = new Hosting();
+    hosting.system.tell({ actor: "host" }, {
+      kind: "found",
+      service: "coordinator",
+      announcements: [announcementOf("coordinator")],
+    });
+    hosting.system.tell({ actor: "host" }, {
+      kind: "found",
+      service: "stage:1",
+      announcements: [announcementOf("next")],
+    });
+    await hosting.pass(WORK_MS);
+    hosting.deliver("coordinator", { kind: "accepted", term: 5, step: 0, round: 0 });
+    await hosting.pass(WORK_MS);
+    assert.equal(hosting.status?.serving, true);
+    hosting.sent.length = 0;
+    return hosting;
+  }
+
+  deliver(from: string, message: RemoteMessage): void {
+    this.system.deliver(from, "host", message);
+  }
+
+  async pass(ms: number): Promise<void> {
+    await this.simulation.run({ untilMs: this.simulation.clock.nowMs() + ms });
+  }
+
+  /** What was sent, of one kind. */
+  of<Kind extends Message["kind"]>(kind: Kind): { readonly to: string; readonly message: MessageOf<Kind> }[] {
+    return this.sent.filter(({ message }) => message.kind === kind) as {
+      to: string;
+      actor: string;
+      message: MessageOf<Kind>;
+    }[];
+  }
+}
+
+function forward(change: Partial<MessageOf<"forward">> = {}, microBatch = 0): MessageOf<"forward"> {
+  return {
+    kind: "forward",
+    walk: { purpose: "train", step: 0, round: 0, microBatch, attempt: 1 },
+    stage: 0,
+    mask: [0, 1],
+    trainer: "trainer",
+    coordinator: "coordinator",
+    input: { dataType: "i32", shape: [1, 1], data: new Int32Array(1) },
+    ...change,
+  };
+}
+
+Deno.test("a host says what it holds, and serves once the coordinator says so", async () => {
+  const hosting = new Hosting();
+  await hosting.pass(WORK_MS);
+  hosting.deliver("trainer", forward());
+  await hosting.pass(1);
+  assert.match(hosting.of("refused")[0].message.reason, /does not serve yet/);
+  hosting.deliver("coordinator", { kind: "accepted", term: 1, step: 0, round: 0 });
+  await hosting.pass(1);
+  assert.equal(hosting.status?.serving, false, "orders of somebody whom it has not found are nothing to it");
+  hosting.system.tell({ actor: "host" }, {
+    kind: "found",
+    service: "coordinator",
+    announcements: [announcementOf("coordinator")],
+  });
+  await hosting.pass(1);
+  const [{ to, message }] = hosting.of("hello");
+  assert.deepEqual([to, message.stage, message.step, message.stateHash], ["coordinator", 0, 0, HASH]);
+});
+
+Deno.test("an order of an earlier term, or for another step, changes nothing", async () => {
+  const hosting = await Hosting.serving();
+  hosting.deliver("coordinator", { kind: "prepare", term: 4, step: 0, round: 0 });
+  hosting.deliver("coordinator", { kind: "prepare", term: 5, step: 1, round: 0 });
+  hosting.deliver("stranger", { kind: "prepare", term: 9, step: 0, round: 0 });
+  await hosting.pass(1);
+  assert.deepEqual(hosting.of("prepared"), []);
+  hosting.deliver("coordinator", { kind: "prepare", term: 5, step: 0, round: 0 });
+  await hosting.pass(1);
+  assert.deepEqual(hosting.of("prepared")[0].message.microBatches, []);
+});
+
+const REFUSALS: [string, MessageOf<"forward">, RegExp][] = [
+  ["of another stage", forward({ stage: 1 }), /serves stage 0/],
+  ["of another step", forward({ walk: { ...forward().walk, step: 1 } }), /stands at step 0/],
+  ["of another coordinator", forward({ coordinator: "other" }), /follows another coordinator/],
+];
+
+for (const [what, message, reason] of REFUSALS) {
+  Deno.test(`a walk ${what} is refused with a reason`, async () => {
+    const hosting = await Hosting.serving();
+    hosting.deliver("trainer", message);
+    await hosting.pass(1);
+    assert.match(hosting.of("refused")[0].message.reason, reason);
+    assert.deepEqual(hosting.stage.calls, []);
+  });
+}
+
+Deno.test("it holds so many walks and refuses the next; one that comes twice is computed once", async () => {
+  const hosting = await Hosting.serving();
+  for (let i = 0; i <= HELD_WALKS_MAX; i++) hosting.deliver("trainer", forward({}, i));
+  hosting.deliver("trainer", forward({}, 0));
+  await hosting.pass(2 * HELD_WALKS_MAX * WORK_MS);
+  assert.equal(hosting.of("admitted").length, HELD_WALKS_MAX);
+  assert.equal(hosting.of("processed").length, HELD_WALKS_MAX);
+  assert.equal(hosting.of("refused").length, 1);
+  assert.equal(new Set(hosting.stage.calls).size, HELD_WALKS_MAX);
+});
+
+Deno.test("a gradient counts once, from the host that has the walk, and not after the round is sealed", async () => {
+  const hosting = await Hosting.serving();
+  const gradient = { dataType: "f32", shape: [1], data: new Float32Array(1) } as const;
+  const back = (microBatch: number): RemoteMessage => ({
+    kind: "backward",
+    walk: forward({}, microBatch).walk,
+    stage: 0,
+    gradient,
+  });
+  hosting.deliver("trainer", forward({}, 0));
+  hosting.deliver("trainer", forward({}, 1));
+  await hosting.pass(3 * WORK_MS);
+  hosting.deliver("stranger", back(0));
+  hosting.deliver("next", back(0));
+  hosting.deliver("next", back(0));
+  await hosting.pass(3 * WORK_MS);
+  hosting.deliver("coordinator", { kind: "prepare", term: 5, step: 0, round: 0 });
+  hosting.deliver("next", back(1));
+  await hosting.pass(3 * WORK_MS);
+  assert.deepEqual(
+    hosting.stage.calls.filter((call) => call.startsWith("backward")),
+    ["backward train/0/0/1/0, counted", "backward train/0/1/1/0"],
+  );
+  assert.deepEqual(hosting.of("accumulated").map(({ to, message }) => [to, message.walk.microBatch]), [
+    ["coordinator", 0],
+  ]);
+  assert.deepEqual(hosting.of("prepared")[0].message.microBatches, [0]);
+  assert.equal(hosting.of("finished").length, 2);
+});
+
+Deno.test("whoever asks for the state again and again gets one offer, and one copy is made for all", async () => {
+  const hosting = await Hosting.serving();
+  hosting.deliver("trainer", forward());
+  await hosting.pass(1);
+  for (let i = 0; i < 100; i++) {
+    hosting.deliver("flood", { kind: "stateRequest", stateHash: HASH });
+    hosting.deliver("joiner", { kind: "stateRequest", stateHash: HASH });
+  }
+  await hosting.pass(10 * WORK_MS);
+  assert.deepEqual(hosting.of("stateOffer").map(({ to }) => to), ["flood", "joiner"]);
+  assert.equal(hosting.stage.calls.filter((call) => call === "export").length, 1);
+});
