@@ -79,11 +79,12 @@ const STREAM_WINDOW_BYTES_MAX = 16 * 1024 * 1024;
 const PROVIDE = { validity: 60_000, interval: 10_000, threshold: 30_000 };
 
 /**
- * A node whose machine has stopped is noticed after five to ten seconds. Sooner
- * would take for dead whoever is busy computing. The interval must be the longer:
- * the monitor ends a connection on which two of its pings overlap.
+ * A node whose machine has stopped is noticed after ten to twenty seconds; its
+ * missing hellos are noticed sooner, by whoever needs to. Less would cut all the
+ * connections of a machine that is only busy. The interval must be the longer: the
+ * monitor ends a connection on which two of its pings overlap.
  */
-const MONITOR = { pingInterval: 5_000, pingTimeout: { minTimeout: 4_000, maxTimeout: 4_500 } };
+const MONITOR = { pingInterval: 10_000, pingTimeout: { minTimeout: 9_000, maxTimeout: 9_500 } };
 
 /** Pings of the monitor and of others at once; the default of one makes them fail each other. */
 const PING_STREAMS = { maxInboundStreams: 16, maxOutboundStreams: 16 };
