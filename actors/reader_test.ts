@@ -148,6 +148,16 @@ Deno.test("a host that is lost before it has computed costs no time-out", async 
   assert.deepEqual(reading.answers, [[1, LOGITS]]);
 });
 
+Deno.test("a host that is lost after it has computed costs no time-out either", async () => {
+  let asked = 0;
+  const reading = new Reading((forward) => [processed(forward), ...++asked === 1 ? [] : [logits(forward)]]);
+  reading.read(1);
+  await reading.run(10);
+  reading.tell({ kind: "peerLost", peer: "host", reason: "the connection broke" });
+  await reading.run(2000);
+  assert.deepEqual(reading.answers, [[1, LOGITS]]);
+});
+
 Deno.test("questions beyond the bound are turned away at once; the others are answered", async () => {
   const reading = new Reading((forward) => [processed(forward), logits(forward)]);
   for (let request = 0; request <= READS_MAX; request++) reading.read(request);
