@@ -28,7 +28,7 @@ Deno.test("a person reads lines, with the level where it is worth a look", async
 Deno.test("words of strangers can't steer the terminal", async () => {
   const text = await logged(false, (log) => log.info("Said {words}", { words: "\x1b[2J\nfake \x9b2J line" }));
   assert.equal(text.split("\n").length, 2);
-  assert.ok(!/[\x1b\x9b]/.test(text));
+  assert.ok(!text.includes("\x1b") && !text.includes("\x9b"));
 });
 
 Deno.test("a machine reads JSON lines", async () => {
