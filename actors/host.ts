@@ -165,6 +165,8 @@ class Host implements Role {
         return this.#onProcessed(from, message);
       case "abandoned":
         return this.#onAbandoned(from, message);
+      case "givenUp":
+        return this.#onGivenUp(from, message);
       case "found":
         return this.#onFound(message);
       case "peerLost":
@@ -770,6 +772,16 @@ class Host implements Role {
     const held = this.#held.get(walkKey(walk));
     if (held === undefined || held.returning) return;
     if (held.next === from || this.#dispatch.wasOffered(walk, from)) this.#abandon(held, reason);
+  }
+
+  /** Its issuer has given the walk up: what is held of it would wait for its gradient until the step ends. */
+  #onGivenUp(from: PeerId, { walk }: MessageOf<"givenUp">): void {
+    const held = this.#held.get(walkKey(walk));
+    if (held === undefined || held.previous !== from || held.returning) return;
+    const { next, forward } = held;
+    this.#letGo(held);
+    if (next === undefined) return;
+    this.#context.tell({ peer: next, actor: "host" }, { kind: "givenUp", walk, stage: forward.stage + 1 });
   }
 
   #letGo(held: Held): void {

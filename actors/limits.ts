@@ -82,6 +82,8 @@ export const HOP_TIMEOUT_FACTOR = 20;
 /** A walk that neither finishes nor fails is replayed after this, or after so many usual walks if that is more. */
 export const WALK_TIMEOUT_MS_MIN = 15_000;
 export const WALK_TIMEOUT_FACTOR = 30;
+/** Each attempt is given twice the time of the one before, up to 16 times the first one's. */
+export const WALK_TIMEOUT_DOUBLINGS_MAX = 4;
 
 /** After a walk's end the coordinator waits this long for reports that travel on other connections. */
 export const REPORT_GRACE_MS = 250;

@@ -86,6 +86,8 @@ const schemas = [
   z.strictObject({ kind: z.literal("processed"), walk, stage }),
   /** The way back. Tensor: `gradient` of the loss sum by the receiver's output. */
   z.strictObject({ kind: z.literal("backward"), walk, stage }),
+  /** To the hop after: nobody waits for this walk any more, let go of it. */
+  z.strictObject({ kind: z.literal("givenUp"), walk, stage }),
   /** To the hop before: this walk ends here, let go of it. */
   z.strictObject({ kind: z.literal("abandoned"), walk, stage, reason }),
   /** To the coordinator: this host's gradient sum holds this micro-batch. The last stage tells the loss. */
@@ -298,6 +300,7 @@ export type Message = RemoteMessage | LocalMessage;
 const RECIPIENT = {
   forward: "host",
   backward: "host",
+  givenUp: "host",
   placed: "host",
   restore: "host",
   accepted: "host",

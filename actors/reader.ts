@@ -61,7 +61,7 @@ class Reader implements Role {
         return this.#onPeerLost(message.peer);
       case "timer":
         if (message.name === DISPATCH_TIMER) return this.#dispatch.timer(message.key);
-        return this.#again(message.key, `nothing was heard for ${WALK_TIMEOUT_MS_MIN} ms`);
+        return this.#giveUp(message.key);
     }
   }
 
@@ -90,6 +90,15 @@ class Reader implements Role {
   /** Two readers may ask at once; their walks must not be taken for one another. */
   #nonce(): number {
     return this.#context.entropy.integer(2 ** 31);
+  }
+
+  #giveUp(key: string): void {
+    const reading = this.#readings.get(key);
+    if (reading?.through !== undefined) {
+      const { walk, through } = reading;
+      this.#context.tell({ peer: through, actor: "host" }, { kind: "givenUp", walk, stage: 0 });
+    }
+    this.#again(key, `nothing was heard for ${WALK_TIMEOUT_MS_MIN} ms`);
   }
 
   #onProcessed(from: PeerId, message: MessageOf<"processed">): void {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Simulation } from "./core/simulation.ts";
 import type { ActorSystem } from "./core/system.ts";
 import { READ_ATTEMPTS_MAX, READS_MAX, WALK_TIMEOUT_MS_MIN } from "./limits.ts";
-import type { Message, MessageOf, RemoteMessage, Tensor } from "./messages.ts";
+import { type Message, type MessageOf, type RemoteMessage, type Tensor, walkKey } from "./messages.ts";
 import { reader } from "./reader.ts";
 import { behaviour } from "./role.ts";
 import { announcementOf } from "./testing/announcement.ts";
@@ -18,13 +18,17 @@ class Reading {
   readonly system: ActorSystem<Message>;
   readonly watched: MessageOf<"watch">[] = [];
   readonly walks: MessageOf<"forward">[] = [];
+  /** Walks that the first hop was told to let go of. */
+  readonly givenUp: string[] = [];
   readonly answers: (readonly [request: number, answer: Tensor | string])[] = [];
 
   constructor(answer: (forward: MessageOf<"forward">, attempt: number) => readonly RemoteMessage[]) {
     this.system = this.simulation.system<Message>({
       peer: "reader",
       transport: (to, _actor, message) => {
-        const forward = message as MessageOf<"forward">;
+        if (message.kind === "givenUp") this.givenUp.push(walkKey(message.walk));
+        if (message.kind !== "forward") return true;
+        const forward = message;
         this.walks.push(forward);
         this.simulation.clock.after(1, () => {
           for (const one of answer(forward, forward.walk.attempt)) this.system.deliver(to, "reader", one);
@@ -121,6 +125,7 @@ Deno.test("a walk that nothing is heard of costs its time; its answer is too lat
   reading.read(1);
   await reading.run(WALK_TIMEOUT_MS_MIN + 100);
   assert.equal(reading.walks.length, 2);
+  assert.deepEqual(reading.givenUp, [walkKey(reading.walks[0].walk)], "the host keeps nothing for nobody");
   assert.deepEqual(reading.answers, []);
   await reading.run(READ_ATTEMPTS_MAX * WALK_TIMEOUT_MS_MIN + 100);
   assert.deepEqual(reading.answers, [[1, `Cannot read: nothing was heard for ${WALK_TIMEOUT_MS_MIN} ms`]]);

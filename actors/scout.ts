@@ -33,7 +33,7 @@ export interface ScoutOptions {
 
 interface Watch {
   readonly service: string;
-  readonly subscribers: Set<string>;
+  readonly subscribers: ReadonlySet<string>;
   periodMs: number;
   looking: boolean;
   timer: Timer | undefined;
@@ -42,19 +42,29 @@ interface Watch {
 const LOOK = "look";
 const ANNOUNCE = "announce";
 
+/** What outlives a restart of the scout: nobody tells it twice. */
+interface Memory {
+  /** Subscribers of each service. */
+  readonly wanted: Map<string, Set<string>>;
+  offer: Offer | undefined;
+}
+
 class Scout implements Role {
   readonly #context: Context<Message>;
   readonly #options: ScoutOptions;
   readonly #jobs: Jobs;
   readonly #watches = new Map<string, Watch>();
-  #offer: Offer | undefined;
+  readonly #memory: Memory;
   #announcing = false;
   #announceTimer: Timer | undefined;
 
-  constructor(context: Context<Message>, options: ScoutOptions) {
+  constructor(context: Context<Message>, options: ScoutOptions, memory: Memory) {
     this.#context = context;
     this.#options = options;
+    this.#memory = memory;
     this.#jobs = new Jobs(context);
+    for (const [service, subscribers] of memory.wanted) this.#look(this.#newWatch(service, subscribers));
+    this.#announce();
   }
 
   receive({ message }: Envelope<Message>): void {
@@ -64,7 +74,7 @@ class Scout implements Role {
       case "announce":
         return this.#setOffer(message);
       case "withdraw":
-        this.#offer = undefined;
+        this.#memory.offer = undefined;
         this.#announceTimer?.cancel();
         return;
       case "performed":
@@ -78,19 +88,16 @@ class Scout implements Role {
   }
 
   #watch({ service, subscriber }: MessageOf<"watch">): void {
-    let watch = this.#watches.get(service);
-    if (watch === undefined) {
-      watch = {
-        service,
-        subscribers: new Set(),
-        periodMs: LOOK_PERIOD_MS_MIN,
-        looking: false,
-        timer: undefined,
-      };
-      this.#watches.set(service, watch);
-    }
-    watch.subscribers.add(subscriber);
-    this.#look(watch);
+    const { wanted } = this.#memory;
+    const subscribers = wanted.get(service) ?? new Set<string>();
+    wanted.set(service, subscribers.add(subscriber));
+    this.#look(this.#watches.get(service) ?? this.#newWatch(service, subscribers));
+  }
+
+  #newWatch(service: string, subscribers: ReadonlySet<string>): Watch {
+    const watch = { service, subscribers, periodMs: LOOK_PERIOD_MS_MIN, looking: false, timer: undefined };
+    this.#watches.set(service, watch);
+    return watch;
   }
 
   /** Somebody is gone, somebody else may have come. */
@@ -140,19 +147,19 @@ class Scout implements Role {
   }
 
   #setOffer({ service, step, stateHash }: MessageOf<"announce">): void {
-    const isNew = this.#offer?.service !== service;
-    this.#offer = { service, step, stateHash };
+    const isNew = this.#memory.offer?.service !== service;
+    this.#memory.offer = { service, step, stateHash };
     if (isNew) this.#announce();
   }
 
   #announce(): void {
     this.#announceTimer?.cancel();
-    const offer = this.#offer;
+    const offer = this.#memory.offer;
     if (offer === undefined || this.#announcing) return;
     this.#announcing = true;
     const again = (delayMs: number) => {
       this.#announcing = false;
-      if (this.#offer?.service !== offer.service) return this.#announce();
+      if (this.#memory.offer?.service !== offer.service) return this.#announce();
       this.#announceTimer = this.#context.after(delayMs, { kind: "timer", name: ANNOUNCE, key: "" });
     };
     this.#jobs.start(
@@ -169,5 +176,6 @@ class Scout implements Role {
 
 /** The role that finds and is found. */
 export function scout(options: ScoutOptions) {
-  return behaviour("scout", (context) => new Scout(context, options));
+  const memory: Memory = { wanted: new Map(), offer: undefined };
+  return behaviour("scout", (context) => new Scout(context, options, memory));
 }

@@ -27,6 +27,8 @@ class Scouting {
   readonly announced: { readonly offer: Offer; readonly atMs: number }[] = [];
   readonly found: { readonly by: string; readonly message: MessageOf<"found"> }[] = [];
   readonly learnt: string[] = [];
+  /** The address at which a bug strikes. */
+  crashAt: number | undefined;
 
   constructor(seed = 1) {
     this.simulation = new Simulation({ seed, costs: { durationMs: () => WORK_MS, lane: () => undefined } });
@@ -41,7 +43,9 @@ class Scouting {
         this.looksAtMs.push(clock.nowMs());
         return this.there instanceof Error ? Promise.reject(this.there) : Promise.resolve(this.there);
       },
-      learnAddresses: (peer, addresses) => this.learnt.push(`${peer} at ${addresses}`),
+      learnAddresses: (peer, addresses) => {
+        if (this.learnt.push(`${peer} at ${addresses}`) === this.crashAt) throw new Error("a bug");
+      },
     }));
     for (const name of ["host", "trainer"]) {
       this.system.spawn(behaviour(name, () => ({
@@ -219,4 +223,16 @@ Deno.test("what is withdrawn is announced no more, not even if it was being anno
     await scouting.until(10 * ANNOUNCE_PERIOD_MS + 1);
     assert.equal(scouting.announced.length, 2);
   }
+});
+
+Deno.test("a scout that crashed still knows what is wanted and what is offered", async () => {
+  const scouting = new Scouting();
+  scouting.there = [announcementOf("a")];
+  scouting.crashAt = 1;
+  scouting.watch();
+  scouting.tell({ kind: "announce", service: "stage:1", step: 3, stateHash: null });
+  await scouting.simulation.run({ untilMs: 2 * ANNOUNCE_PERIOD_MS });
+  assert.ok(scouting.learnt.length > 1, "it looked again");
+  assert.ok(scouting.found.length > 0, "it told what it found");
+  assert.ok(scouting.announced.length > 1, "it announced again");
 });

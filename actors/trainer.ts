@@ -7,7 +7,13 @@
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
-import { HELD_WALKS_MAX, REPORT_GRACE_MS, WALK_TIMEOUT_FACTOR, WALK_TIMEOUT_MS_MIN } from "./limits.ts";
+import {
+  HELD_WALKS_MAX,
+  REPORT_GRACE_MS,
+  WALK_TIMEOUT_DOUBLINGS_MAX,
+  WALK_TIMEOUT_FACTOR,
+  WALK_TIMEOUT_MS_MIN,
+} from "./limits.ts";
 import { type Message, type MessageOf, type Tensor, type Walk, walkKey } from "./messages.ts";
 import type { RunEvent } from "./report.ts";
 import { behaviour, type Role } from "./role.ts";
@@ -121,7 +127,11 @@ class Trainer implements Role {
       : validationBatch(walk.microBatch);
     const tensor = (data: Int32Array): Tensor => ({ dataType: "i32", shape, data });
     underway.sentAtMs = this.#context.clock.nowMs();
-    underway.timer = this.#context.after(this.#walkTimeoutMs(), { kind: "timer", name: WALK_TIMER, key });
+    underway.timer = this.#context.after(this.#walkTimeoutMs(walk.attempt), {
+      kind: "timer",
+      name: WALK_TIMER,
+      key,
+    });
     this.#underway.set(key, underway);
     this.#dispatch.offer({
       kind: "forward",
@@ -135,8 +145,10 @@ class Trainer implements Role {
     }, shape[0] * shape[1]);
   }
 
-  #walkTimeoutMs(): number {
-    return Math.max(WALK_TIMEOUT_MS_MIN, WALK_TIMEOUT_FACTOR * 1000 * (this.#walkSeconds ?? 0));
+  /** Twice as long for each attempt: a model whose walks take longer than anybody thought gets there in the end. */
+  #walkTimeoutMs(attempt: number): number {
+    const usualMs = WALK_TIMEOUT_FACTOR * 1000 * (this.#walkSeconds ?? 0);
+    return Math.max(WALK_TIMEOUT_MS_MIN, usualMs) * 2 ** Math.min(attempt - 1, WALK_TIMEOUT_DOUBLINGS_MAX);
   }
 
   /** A replay takes the place of earlier walks of the same micro-batch. */
@@ -206,8 +218,12 @@ class Trainer implements Role {
     if (name === DISPATCH_TIMER) return this.#dispatch.timer(key);
     if (name === WALK_TIMER) {
       const underway = this.#underway.get(key);
-      if (underway !== undefined) this.#over(underway.walk, "nothing was heard of it");
-      return;
+      if (underway === undefined) return;
+      const { walk, through } = underway;
+      if (through !== undefined) {
+        this.#context.tell({ peer: through, actor: "host" }, { kind: "givenUp", walk, stage: 0 });
+      }
+      return this.#over(walk, "nothing was heard of it");
     }
     const [microBatch, attempt, step] = key.split(" ").map(Number);
     if (this.#validation?.step === step) {
