@@ -9,7 +9,7 @@
 import type { Context, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { type Announcement, Router } from "../routing/mod.ts";
-import { HOP_TIMEOUT_FACTOR, HOP_TIMEOUT_MS_MIN } from "./limits.ts";
+import { HOP_TIMEOUT_FACTOR, HOP_TIMEOUT_MS_MIN, LOOK_PERIOD_MS_MIN } from "./limits.ts";
 import { type Message, type MessageOf, type Walk, walkKey } from "./messages.ts";
 
 interface Offer {
@@ -155,7 +155,8 @@ export class Dispatch {
       }
       this.#router.failed(choice.peer, nowMs);
     }
-    // Nobody is known, or nobody can be reached: the next `found` tries again.
+    // Nobody is known: the next `found` tries again. Nobody can be reached: perhaps soon.
+    if (this.#router.peers().length > 0) this.#setTimer(offer, LOOK_PERIOD_MS_MIN, "again");
   }
 
   #timeoutMs(peer: PeerId, tokens: number): number {
