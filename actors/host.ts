@@ -435,7 +435,7 @@ class Host implements Role {
     }
   }
 
-  #forgetGradients(then: () => void): void {
+  #forgetGradients(then = () => {}): void {
     const stage = this.#stage!;
     this.#enqueue(CONTROL, () => {
       this.#averaged = undefined;
@@ -466,7 +466,8 @@ class Host implements Role {
         (vector) => {
           this.#context.tell({ actor: "averager" }, { kind: "average", step, round, replicas, vector });
         },
-        (error) => refuse(reasonOf(error)),
+        // A sum that can't be had is of no use: what it held is replayed.
+        (error) => this.#forgetGradients(() => refuse(reasonOf(error))),
       ));
   }
 
@@ -715,7 +716,11 @@ class Host implements Role {
         this.#passBack(held, back);
         this.#letGo(held);
       },
-      (error) => this.#break(held, reasonOf(error)),
+      (error) => {
+        // What is refused (`TypeError`) has changed nothing. Anything else may have left half of it in the sum.
+        if (accumulate && !(error instanceof TypeError)) this.#forgetGradients();
+        this.#break(held, reasonOf(error));
+      },
     );
   }
 

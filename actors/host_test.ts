@@ -20,6 +20,8 @@ class IdleStage implements Stage {
   readonly parameters = 1;
   readonly kept = 0;
   readonly calls: string[] = [];
+  /** What the next backward pass, or the sum of the gradients, is rejected with. */
+  trouble: Error | undefined;
   forward(key: string) {
     this.calls.push(`forward ${key}`);
     const activation = { dataType: "f32", shape: [1], data: new Float32Array(1) } as const;
@@ -27,15 +29,16 @@ class IdleStage implements Stage {
   }
   backward(key: string, _gradient: unknown, { accumulate }: { readonly accumulate: boolean }) {
     this.calls.push(`backward ${key}${accumulate ? ", counted" : ""}`);
-    return Promise.resolve(undefined);
+    return this.trouble === undefined ? Promise.resolve(undefined) : Promise.reject(this.trouble);
   }
   release(key: string) {
     this.calls.push(`release ${key}`);
   }
   gradientSum() {
-    return Promise.resolve(new Float32Array(1));
+    return this.trouble === undefined ? Promise.resolve(new Float32Array(1)) : Promise.reject(this.trouble);
   }
   clearGradients() {
+    this.calls.push("clear");
     return Promise.resolve();
   }
   apply() {
@@ -238,4 +241,44 @@ Deno.test("whoever asks for the state again and again gets one offer, and one co
   await hosting.pass(10 * WORK_MS);
   assert.deepEqual(hosting.of("stateOffer").map(({ to }) => to), ["flood", "joiner"]);
   assert.equal(hosting.stage.calls.filter((call) => call === "export").length, 1);
+});
+
+/** Takes a micro-batch through the host and back. */
+async function walkThere(hosting: Hosting, microBatch: number): Promise<void> {
+  const { walk } = forward({}, microBatch);
+  hosting.deliver("trainer", forward({}, microBatch));
+  await hosting.pass(2 * WORK_MS);
+  const gradient = { dataType: "f32", shape: [1], data: new Float32Array(1) } as const;
+  hosting.deliver("next", { kind: "processed", walk, stage: 1 });
+  hosting.deliver("next", { kind: "backward", walk, stage: 0, gradient });
+  await hosting.pass(2 * WORK_MS);
+}
+
+async function heldAtPrepare(hosting: Hosting, round = 0): Promise<readonly number[]> {
+  hosting.deliver("coordinator", { kind: "prepare", term: 5, step: 0, round });
+  await hosting.pass(2 * WORK_MS);
+  return hosting.of("prepared").at(-1)!.message.microBatches;
+}
+
+Deno.test("a gradient that is refused leaves the sum as it was; one that breaks off in the middle costs it", async () => {
+  for (const [trouble, held] of [[new TypeError("NaN"), [0]], [new Error("out of memory"), []]] as const) {
+    const hosting = await Hosting.serving();
+    await walkThere(hosting, 0);
+    hosting.stage.trouble = trouble;
+    await walkThere(hosting, 1);
+    assert.equal(hosting.of("failed").length, 1);
+    assert.deepEqual(await heldAtPrepare(hosting), held);
+    assert.equal(hosting.stage.calls.includes("clear"), held.length === 0);
+  }
+});
+
+Deno.test("a sum that can't be had is forgotten, so that the next round replays what it held", async () => {
+  const hosting = await Hosting.serving();
+  await walkThere(hosting, 0);
+  assert.deepEqual(await heldAtPrepare(hosting), [0]);
+  hosting.stage.trouble = new Error("out of memory");
+  hosting.deliver("coordinator", { kind: "reduce", term: 5, step: 0, round: 0, replicas: ["own"] });
+  await hosting.pass(4 * WORK_MS);
+  assert.match(hosting.of("reduceFailed")[0].message.reason, /out of memory/);
+  assert.deepEqual(await heldAtPrepare(hosting, 1), []);
 });
