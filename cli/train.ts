@@ -85,7 +85,7 @@ async function train(options: TrainOptions): Promise<void> {
         record.add(event);
         progress.show(event);
         if (event.kind === "done") end.resolve();
-        if (event.kind === "failed") end.reject(new Failure(`Cannot finish the run: ${event.reason}`));
+        if (event.kind === "failed") end.reject(new Failure(event.reason));
       },
     });
     try {
