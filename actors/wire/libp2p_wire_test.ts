@@ -246,6 +246,27 @@ Deno.test("a peer that reads nothing fills the queue and no more", async () => {
   assert.ok(grownBytes < 200_000_000, `the process grew by ${grownBytes} bytes`);
 });
 
+Deno.test("a long transfer lets the connection's other streams have their turn", async () => {
+  await using near = await startPeer();
+  await using remote = await startRemotePeer();
+  near.wire.addAddresses(remote.id, remote.addresses);
+  const count = 25;
+  const frame = frameOf("bulk", tensorOf(16_000_000));
+  for (let at = 0; at < count; at++) assert.ok(near.wire.send(remote.id, frame));
+  let arrived = 0;
+  const all = (async () => {
+    while (arrived < count) arrived += (await near.inbox.take("frame")).kind === "frame" ? 1 : 0;
+  })();
+  // Opened after the bulk stream, so served after it whenever the connection has room: as the monitor's are.
+  let pings = 0;
+  for (; arrived < count; pings++) await near.node.libp2p.services.ping.ping(peerIdFromString(remote.id));
+  await all;
+  assert.ok(
+    pings > 10,
+    `${pings} pings were answered during the transfer; a starved stream manages two or three`,
+  );
+});
+
 Deno.test("tensors on a control stream are not taken", async () => {
   await using victim = await startPeer();
   const reason = await attack(victim, "control", (stream) => stream.send(joined(frameOf(1, tensorOf(1000)))));
