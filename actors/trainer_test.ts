@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { countingDataset, tinyManifest } from "../tests/data.ts";
-import { SimulatedSwarm } from "../tests/simulated_swarm.ts";
+import { SimulatedSwarm } from "../sim/swarm.ts";
 import { WALK_TIMEOUT_MS_MIN } from "./limits.ts";
 
 const manifest = tinyManifest({

@@ -28,6 +28,11 @@ Deno.test("each room imports what the design lets it", () => {
     ["bench/mod.ts", "bench/wire.ts"],
     ["bench/pipeline.ts", "cli/local_swarm.ts"],
     ["mod.ts", "actors/assemble.ts"],
+    ["sim/swarm.ts", "actors/assemble.ts"],
+    ["sim/counting_stage.ts", "stages/stage.ts"],
+    ["cli/sim.ts", "sim/world.ts"],
+    ["bench/scale.ts", "sim/world.ts"],
+    ["tests/data.ts", "sim/swarm.ts"],
     ["tests/churn_test.ts", "cli/demo.ts"],
     ["kernels/graph_test.ts", "actors/core/seeded_entropy.ts"],
   ];
@@ -57,6 +62,10 @@ Deno.test("each wrong way is named", () => {
     ["actors/limits.ts", "actors/messages.ts"],
     ["actors/assemble.ts", "cli/host.ts"],
     ["mod.ts", "tests/simulator.ts"],
+    ["mod.ts", "sim/world.ts"],
+    ["actors/assemble.ts", "sim/swarm.ts"],
+    ["sim/world.ts", "cli/plot.ts"],
+    ["sim/world.ts", "tests/data.ts"],
     ["cli/host.ts", "bench/wire.ts"],
     ["kernels/graph.ts", "kernels/graph_test.ts"],
   ];

@@ -59,8 +59,16 @@ const ROOMS: readonly Room[] = [
   { name: "lint", holds: under("lint"), imports: [] },
 ];
 
-/** Rooms that nothing imports, but for those named: a benchmark measures the processes that commands start. */
-const ENDS: Readonly<Record<string, readonly string[]>> = { cli: ["bench"], bench: [], tests: [] };
+/**
+ * Rooms that nothing imports, but for those named: a benchmark measures the processes that commands
+ * start, and a simulation is run by a command, a test or a benchmark.
+ */
+const ENDS: Readonly<Record<string, readonly string[]>> = {
+  cli: ["bench"],
+  bench: [],
+  tests: [],
+  sim: ["cli", "bench", "tests"],
+};
 
 function roomOf(path: string): Room | undefined {
   return ROOMS.find((room) => room.holds(path));

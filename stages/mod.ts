@@ -23,4 +23,5 @@ export {
   pieceOf,
   stateBytes,
   StateHasher,
+  stateHeader,
 } from "./state.ts";

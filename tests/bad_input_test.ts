@@ -8,7 +8,7 @@ import { fromFrame, type RemoteMessage, type Tensor, toFrame, type Walk } from "
 import type { Frame, Wire } from "../actors/wire/wire.ts";
 import { type Manifest, manifestHash } from "../run/mod.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
-import { SimulatedSwarm } from "./simulated_swarm.ts";
+import { SimulatedSwarm } from "../sim/swarm.ts";
 import { assertClose, soloRun } from "./solo.ts";
 
 const manifest: Manifest = tinyManifest({ steps: 10 });

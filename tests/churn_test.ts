@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { SeededEntropy } from "../actors/core/seeded_entropy.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
-import { SimulatedSwarm } from "./simulated_swarm.ts";
+import { SimulatedSwarm } from "../sim/swarm.ts";
 import { assertClose, soloRun } from "./solo.ts";
 
 /** More with `MURMURATION_SEEDS=500 deno task test tests/churn_test.ts`. */

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import type { SnapshotStore } from "../actors/host.ts";
 import { KEPT_SNAPSHOTS, type StateManifest } from "../stages/mod.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
-import { SimulatedSwarm } from "./simulated_swarm.ts";
+import { SimulatedSwarm } from "../sim/swarm.ts";
 import { assertClose, soloRun } from "./solo.ts";
 
 /** A disk that outlives its host. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Manifest } from "../run/mod.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
 import { assertClose, assertSameWeights, soloRun, weightsOf } from "./solo.ts";
-import { SimulatedSwarm } from "./simulated_swarm.ts";
+import { SimulatedSwarm } from "../sim/swarm.ts";
 
 /** Every host that is left ends with the weights that one process ends with. */
 async function assertWeights(swarm: SimulatedSwarm, manifest: Manifest, expected: readonly Float32Array[]) {

@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { countingDataset, tinyManifest } from "./data.ts";
-import { SimulatedSwarm } from "./simulated_swarm.ts";
+import { SimulatedSwarm } from "../sim/swarm.ts";
 import { assertClose, soloRun } from "./solo.ts";
 
 Deno.test("a host that keeps its gradients to itself costs time, and no step", async () => {

@@ -42,7 +42,7 @@ export interface SwarmOptions {
   readonly latencyMs?: number;
   readonly steps?: number;
   /** Builds a stage; by default on the reference device. */
-  readonly openStage?: (index: number) => Promise<Stage>;
+  readonly openStage?: (index: number, peer: PeerId) => Promise<Stage>;
   readonly trace?: TraceSink;
   readonly snapshotEverySteps?: number;
   /** What goes wrong with a frame. */
@@ -93,7 +93,7 @@ export class SimulatedSwarm {
       peer,
       assembleHost(this.#parts(peer), {
         openStage: async (index) => {
-          const opened = await openStage(index);
+          const opened = await openStage(index, peer);
           this.stages.set(peer, opened);
           return opened;
         },

@@ -1,0 +1,53 @@
+/**
+ * A run whose arithmetic is counting: its micro-batches carry nothing but their
+ * own names, so that a stage can tell which of them a gradient sum holds. It
+ * learns nothing, and costs next to nothing.
+ */
+
+import { type Dataset, type Manifest, parseManifest, type TokenBatch } from "../run/mod.ts";
+
+/** What of a counting run can be chosen. */
+export interface CountingRun {
+  readonly stages: number;
+  readonly microBatchesPerStep: number;
+  /** Optimizer steps of the whole run. */
+  readonly steps: number;
+  /** Hosts that each stage needs before the run starts. Default 1. */
+  readonly floor?: number;
+}
+
+/** Tokens of a micro-batch: its step and its number. */
+export const TOKENS_PER_MICRO_BATCH = 2;
+
+/** The manifest of a counting run: the smallest model that can be cut into so many stages. */
+export function countingManifest({ stages, microBatchesPerStep, steps, floor = 1 }: CountingRun): Manifest {
+  return parseManifest(JSON.stringify({
+    version: 1,
+    name: "counting",
+    model: { vocabulary: 256, width: 2, layers: stages, heads: 1, headWidth: 2, hidden: 1 },
+    stages,
+    sequenceLength: TOKENS_PER_MICRO_BATCH,
+    sequencesPerMicroBatch: 1,
+    microBatchesPerStep,
+    steps,
+    // Without clipping no stage's numbers depend on another's.
+    optimizer: { clipNorm: 0 },
+    validation: { fraction: 0 },
+    replicas: { floor, ceiling: 1024 },
+  }));
+}
+
+/** Micro-batches that say which they are: `[1, 2]`, step and number, as tokens and as targets. */
+export const countingData: Pick<Dataset, "microBatch" | "validationBatch"> = {
+  microBatch: named,
+  validationBatch: (index) => named(0, index),
+};
+
+function named(step: number, index: number): TokenBatch {
+  return { tokens: Int32Array.of(step, index), targets: Int32Array.of(step, index) };
+}
+
+/** Loss of a micro-batch, in nats over its tokens: another number for each, so that a sum tells what it holds. */
+export function countingLoss(microBatch: number): number {
+  return microBatch + 1;
+}
