@@ -20,4 +20,13 @@ export {
 } from "./directory.ts";
 export { announcementRules, type RecordRules } from "./record_rules.ts";
 export { MemoryRendezvous } from "./memory_rendezvous.ts";
+export {
+  type BalancedHost,
+  type BalanceRules,
+  type Move,
+  pipelineCapacity,
+  placeNewcomer,
+  planMoves,
+  rebalanceDelayMs,
+} from "./rebalancing.ts";
 export { type Choice, Router, ROUTER_PEERS_MAX, type Task } from "./router.ts";
