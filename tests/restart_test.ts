@@ -1,33 +1,10 @@
 /** What survives when everybody goes at once: the states on the hosts' disks. */
 
 import assert from "node:assert/strict";
-import type { SnapshotStore } from "../actors/host.ts";
-import { KEPT_SNAPSHOTS, type StateManifest } from "../stages/mod.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
+import { MemorySnapshots } from "../sim/memory_snapshots.ts";
 import { SimulatedSwarm } from "../sim/swarm.ts";
 import { assertClose, soloRun } from "./solo.ts";
-
-/** A disk that outlives its host. */
-class MemorySnapshots implements SnapshotStore {
-  states: { readonly manifest: StateManifest; readonly bytes: Uint8Array }[] = [];
-
-  list() {
-    return Promise.resolve(this.states.map(({ manifest }) => manifest));
-  }
-
-  load(_stage: number, stateHash: string) {
-    const state = this.states.find(({ manifest }) => manifest.stateHash === stateHash);
-    if (state === undefined) {
-      return Promise.reject(new Error(`Cannot load state ${stateHash}: it is not there`));
-    }
-    return Promise.resolve(state);
-  }
-
-  save(_stage: number, manifest: StateManifest, bytes: Uint8Array) {
-    this.states = [{ manifest, bytes }, ...this.states].slice(0, KEPT_SNAPSHOTS);
-    return Promise.resolve();
-  }
-}
 
 const manifest = tinyManifest({ steps: 16 });
 const HOSTS = [0, 1, 2].flatMap((stage) =>
@@ -52,7 +29,7 @@ Deno.test("after a power cut the run goes on at the last step that every stage h
   swarm.kill("trainer");
   const before = swarm.steps().map(({ loss }) => loss);
   // The cut came in the middle of a write: one stage has lost its newest.
-  for (const peer of ["host-1a", "host-1b"]) disks.get(peer)!.states.shift();
+  for (const peer of ["host-1a", "host-1b"]) disks.get(peer)!.states.get(1)!.shift();
 
   swarm.events.length = 0;
   start();
