@@ -35,8 +35,11 @@ export type MemoryFault =
   | { readonly kind: "duplicate" }
   /** It, and all that follows on its stream, arrives later. */
   | { readonly kind: "delay"; readonly delayMs: number }
-  /** The connection breaks. Both ends are told. */
-  | { readonly kind: "break" };
+  /**
+   * The connection breaks, at once or after so long. Neither the frame nor what follows on its stream
+   * arrives. Both ends are told.
+   */
+  | { readonly kind: "break"; readonly afterMs?: number };
 
 /** What a hub is built from. */
 export interface MemoryHubOptions {
@@ -46,6 +49,8 @@ export interface MemoryHubOptions {
   readonly entropy: Entropy;
   /** Asked for every frame, so it may change while the hub runs. */
   readonly link: (from: PeerId, to: PeerId) => MemoryLink;
+  /** Connections of one peer. Default: as many as a wire of the product holds. */
+  readonly peersMax?: number;
   /** Asked for every frame that is sent. Default: nothing goes wrong. */
   readonly fault?: (from: PeerId, to: PeerId, frame: Frame) => MemoryFault | undefined;
   /** Told of faults and bad frames. Default: nothing is kept. */
@@ -73,6 +78,8 @@ interface Stream {
   freeAtMs: number;
   /** When the last frame arrives. */
   arrivesAtMs: number;
+  /** Nothing that is sent arrives any more: the connection is about to break. */
+  stalled: boolean;
 }
 
 /** Where the wires of one process meet. */
@@ -130,13 +137,16 @@ export class MemoryHub {
 
     const fault = this.#options.fault?.(from, to, frame);
     if (fault !== undefined) this.#note(from, "fault", { to, kind: fault.kind });
-    if (fault?.kind === "drop") return true;
+    if (fault?.kind === "drop" || stream.stalled) return true;
+    const { clock, entropy, link } = this.#options;
     if (fault?.kind === "break") {
-      this.#break(connection, "the connection broke");
+      const { afterMs = 0 } = fault;
+      stream.stalled = true;
+      if (afterMs > 0) clock.after(afterMs, () => this.#break(connection, "the connection timed out"));
+      else this.#break(connection, "the connection broke");
       return true;
     }
 
-    const { clock, entropy, link } = this.#options;
     const { latencyMs, jitterMs = 0, bytesPerSecond = Infinity } = link(from, to);
     const leavesAtMs = Math.max(clock.nowMs(), stream.freeAtMs) + 1000 * bytes / bytesPerSecond;
     stream.waiting.push({ leavesAtMs, bytes });
@@ -154,7 +164,8 @@ export class MemoryHub {
 
   #connect(one: PeerId, other: PeerId): Connection | undefined {
     for (const peer of [one, other]) {
-      if ((this.#connections.get(peer)?.size ?? 0) >= WIRE_PEERS_MAX) return undefined;
+      const most = this.#options.peersMax ?? WIRE_PEERS_MAX;
+      if ((this.#connections.get(peer)?.size ?? 0) >= most) return undefined;
     }
     const connection: Connection = {
       ends: [one, other],
@@ -185,6 +196,7 @@ export class MemoryHub {
         waitingBytes: 0,
         freeAtMs: -Infinity,
         arrivesAtMs: -Infinity,
+        stalled: false,
       };
       connection.streams.set(name, stream);
     }

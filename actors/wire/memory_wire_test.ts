@@ -261,3 +261,25 @@ Deno.test("faults drop, duplicate and break", () => {
     "60 two lost one: the connection broke",
   ]);
 });
+
+Deno.test("a connection that times out swallows one stream until it breaks, and the other direction still works", () => {
+  const net = new Net({
+    fault: (_from, _to, { header }) => header === "lost" ? { kind: "break", afterMs: 100 } : undefined,
+  });
+  const one = net.attach("one");
+  const two = net.attach("two");
+  for (const header of ["before", "lost", "behind it"]) one.send("two", control(header));
+  two.send("one", control("other way"));
+  net.clock.advanceTo(99);
+  one.send("two", control("swallowed too"));
+  net.clock.advanceTo(200);
+  one.send("two", control("on a new connection"));
+  net.clock.advanceTo(300);
+  assert.deepEqual(net.heard, [
+    "10 one→two before",
+    "10 two→one other way",
+    "110 one lost two: the connection timed out",
+    "110 two lost one: the connection timed out",
+    "210 one→two on a new connection",
+  ]);
+});
