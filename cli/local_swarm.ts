@@ -74,13 +74,15 @@ export class LocalSwarm implements AsyncDisposable {
    * Starts a host in its box; returns when it is up, which is before it serves.
    *
    * @param stage to serve; without it the one that needs it most.
+   * @param returning number of a host that has ended: the new process is that host come back, with the
+   *   name and the disk that it had. Without it the host is a new one.
    * @throws {Failure} if it does not come up.
    */
-  async startHost(stage?: number): Promise<LocalHost> {
+  async startHost(stage?: number, returning?: number): Promise<LocalHost> {
     const { run, folder, device, threads, clock } = this.#options;
-    const number = ++this.#hosts;
+    const number = returning ?? ++this.#hosts;
     const dataDir = join(folder, `host-${number}`);
-    await Deno.mkdir(dataDir);
+    if (returning === undefined) await Deno.mkdir(dataDir);
     const box = hostBox({
       run,
       bootstrap: [this.address],
