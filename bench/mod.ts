@@ -12,6 +12,7 @@ import { decimalNumber, text, wholeNumber } from "../cli/options.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchMemory } from "./memory.ts";
 import { benchPipeline } from "./pipeline.ts";
+import { benchRebalancing } from "./rebalancing.ts";
 import { benchRecovery } from "./recovery.ts";
 import { type Bench, type BenchContext, type BenchRow, isMet } from "./row.ts";
 import { line, table } from "./table.ts";
@@ -22,6 +23,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   pipeline: benchPipeline,
   wire: benchWire,
   recovery: benchRecovery,
+  rebalancing: benchRebalancing,
 };
 
 interface BenchOptions {
