@@ -75,6 +75,8 @@ export interface PeerParts {
 export interface Peer {
   /** Its name, that of its wire. */
   readonly peer: PeerId;
+  /** Messages that wait, by actor. */
+  mailboxes(): Readonly<Record<string, number>>;
   /** Ends it in good order. The wire is its owner's to close. */
   stop(): void;
   /** Ends it as a power cut would. */
@@ -274,6 +276,7 @@ function assemble(
   return {
     peer: wire.self,
     system,
+    mailboxes: () => Object.fromEntries(system.actors.map((actor) => [actor, system.waiting(actor)])),
     stop: () => system.stop(),
     kill: () => system.kill(),
   };

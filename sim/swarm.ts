@@ -6,14 +6,17 @@
 
 import { assembleHost, assembleTrainer, type Peer, type PeerParts } from "../actors/assemble.ts";
 import type { PeerId, Work } from "../actors/core/actor.ts";
+import type { Failure } from "../actors/core/cell.ts";
+import type { Clock } from "../actors/core/clock.ts";
 import { Simulation } from "../actors/core/simulation.ts";
 import type { TraceSink } from "../actors/core/trace.ts";
 import type { HostStatus, SnapshotStore } from "../actors/host.ts";
 import type { RunEvent } from "../actors/report.ts";
 import { MemoryHub, type MemoryHubOptions } from "../actors/wire/memory_wire.ts";
+import type { Wire } from "../actors/wire/wire.ts";
 import { createHash } from "node:crypto";
 import { type Device, ReferenceDevice } from "../kernels/mod.ts";
-import { MemoryRendezvous, type Signer } from "../routing/mod.ts";
+import { MemoryRendezvous, type Rendezvous, type Signer } from "../routing/mod.ts";
 import type { Dataset, Manifest } from "../run/mod.ts";
 import { CompiledStage, type Stage } from "../stages/mod.ts";
 
@@ -47,18 +50,37 @@ export interface SwarmOptions {
   readonly snapshotEverySteps?: number;
   /** What goes wrong with a frame. */
   readonly fault?: MemoryHubOptions["fault"];
+  /** The way between two peers; default: `latencyMs` and nothing else. */
+  readonly link?: MemoryHubOptions["link"];
+  /** Connections of one peer; default: as many as a wire of the product holds. */
+  readonly peersMax?: number;
+  /** A peer's clock; default: the simulation's. */
+  readonly clockOf?: (peer: PeerId, clock: Clock) => Clock;
+  /** A peer's wire, between it and the network; default: nothing stands there. */
+  readonly wireOf?: (wire: Wire) => Wire;
+  /** Where peers meet; default: a directory that all of them share. */
+  readonly rendezvous?: (clock: Clock) => SharedRendezvous;
+  /** An actor crashed for good; default: the simulation throws. */
+  readonly onCrash?: (peer: PeerId, failure: Failure) => void;
+}
+
+/** A rendezvous as all peers of one process share it. */
+export interface SharedRendezvous {
+  /** As one peer uses it. */
+  of(peer: PeerId): Rendezvous;
 }
 
 /** A swarm on virtual time. */
 export class SimulatedSwarm {
   readonly simulation: Simulation;
   readonly hub: MemoryHub;
-  readonly rendezvous: MemoryRendezvous;
+  readonly rendezvous: SharedRendezvous;
   readonly events: RunEvent[] = [];
   readonly stages = new Map<PeerId, Stage>();
   readonly statuses = new Map<PeerId, HostStatus>();
   readonly #options: SwarmOptions;
   readonly #peers = new Map<PeerId, Peer>();
+  readonly #wires = new Map<PeerId, Wire>();
   readonly #devices = new Map<PeerId, Device>();
 
   constructor(options: SwarmOptions) {
@@ -75,10 +97,11 @@ export class SimulatedSwarm {
     this.hub = new MemoryHub({
       clock,
       entropy: entropy.fork("links"),
-      link: () => ({ latencyMs: options.latencyMs ?? 1 }),
+      link: options.link ?? (() => ({ latencyMs: options.latencyMs ?? 1 })),
       fault: options.fault,
+      peersMax: options.peersMax,
     });
-    this.rendezvous = new MemoryRendezvous(() => clock.epochMs());
+    this.rendezvous = options.rendezvous?.(clock) ?? new MemoryRendezvous(() => clock.epochMs());
   }
 
   /** Starts a host; without `stage` it takes the neediest. */
@@ -119,12 +142,34 @@ export class SimulatedSwarm {
     );
   }
 
+  /** Whether the peer is up. */
+  isUp(peer: PeerId): boolean {
+    return this.#peers.has(peer);
+  }
+
+  /** What each peer that is up has waiting, by actor. */
+  mailboxes(): { readonly peer: PeerId; readonly mailboxes: Readonly<Record<string, number>> }[] {
+    return [...this.#peers.values()].map((it) => ({ peer: it.peer, mailboxes: it.mailboxes() }));
+  }
+
+  /** Lets a peer leave in good order: its last words still go out. */
+  stop(peer: PeerId): void {
+    this.#peers.get(peer)?.stop();
+    this.#forget(peer);
+    void this.#wires.get(peer)?.close();
+  }
+
   /** As a power cut would. */
   kill(peer: PeerId): void {
     this.#peers.get(peer)?.kill();
+    this.#forget(peer);
+    this.hub.kill(peer);
+  }
+
+  #forget(peer: PeerId): void {
     this.#peers.delete(peer);
     this.stages.delete(peer);
-    this.hub.kill(peer);
+    this.statuses.delete(peer);
   }
 
   /** Runs until the run is done or failed, or virtual time is up. @returns how it ended. */
@@ -163,20 +208,25 @@ export class SimulatedSwarm {
 
   #parts(peer: PeerId): PeerParts {
     const { simulation } = this;
+    const { clockOf, wireOf, onCrash } = this.#options;
+    const wire = this.hub.attach(peer);
+    this.#wires.set(peer, wire);
     return {
       manifest: this.#options.manifest,
-      clock: simulation.clock,
+      clock: clockOf?.(peer, simulation.clock) ?? simulation.clock,
       entropy: simulation.entropy.fork(`${peer} at ${simulation.clock.nowMs()}`),
       performer: simulation.performer(peer),
       scheduler: simulation.scheduler,
-      wire: this.hub.attach(peer),
+      wire: wireOf?.(wire) ?? wire,
       rendezvous: this.rendezvous.of(peer),
       signer: simulatedSigner(peer),
       verify: simulatedVerify,
       addresses: () => [`/memory/${peer}`],
       learnAddresses: () => {},
       trace: simulation.trace,
-      escalate: ({ actor, error }) => {
+      escalate: (failure) => {
+        if (onCrash !== undefined) return onCrash(peer, failure);
+        const { actor, error } = failure;
         throw new Error(`Cannot go on: ${actor} of ${peer} crashed for good`, { cause: error });
       },
     };
