@@ -32,22 +32,32 @@ class Sender {
   readonly simulation: Simulation;
   readonly sent: { readonly to: string; readonly microBatch: number; readonly atMs: number }[] = [];
   readonly unreachable = new Set<string>();
+  /** To whom `givenUp` was said, of what. */
+  readonly givenUp: { readonly to: string; readonly microBatch: number }[] = [];
+  readonly broken: { readonly microBatch: number; readonly reason: string }[] = [];
   readonly dispatch: Dispatch;
 
-  constructor(seed = 1) {
+  constructor(seed = 1, offerMsMax?: number) {
     this.simulation = new Simulation({ seed, costs: { durationMs: () => 0, lane: () => undefined } });
     const system: ActorSystem<Message> = this.simulation.system<Message>({
       peer: "sender",
       transport: (to, _actor, message) => {
         if (this.unreachable.has(to)) return false;
-        const { microBatch } = (message as MessageOf<"forward">).walk;
+        const { kind, walk: { microBatch } } = message as MessageOf<"forward" | "givenUp">;
+        if (kind === "givenUp") {
+          this.givenUp.push({ to, microBatch });
+          return true;
+        }
         this.sent.push({ to, microBatch, atMs: this.simulation.clock.nowMs() });
         return true;
       },
     });
     let dispatch!: Dispatch;
     system.spawn(behaviour("trainer", (context) => {
-      dispatch = new Dispatch(context);
+      dispatch = new Dispatch(context, {
+        broken: ({ microBatch }, reason) => this.broken.push({ microBatch, reason }),
+        offerMsMax,
+      });
       return {
         receive: ({ message }) => {
           if (message.kind === "timer") dispatch.timer(message.key);
@@ -103,11 +113,12 @@ Deno.test("a walk waits while nobody is there, and goes out when somebody is fou
   assert.equal(sender.dispatch.hosts, 1);
 });
 
-Deno.test("once it is processed, a walk is no longer on offer, and nothing is left to happen", async () => {
+Deno.test("once it has returned, a walk is over, and nothing is left to happen", async () => {
   const sender = new Sender();
   sender.find("a");
   sender.dispatch.offer(forward(0), TOKENS);
   assert.equal(sender.processed("a", 0), true);
+  assert.equal(sender.dispatch.returned("a", walk(0)), true);
   assert.equal(sender.dispatch.size, 0);
   assert.equal(sender.processed("a", 0), false);
   assert.equal((await sender.simulation.run()).nowMs, 0);
@@ -170,7 +181,7 @@ Deno.test("a walk that is withdrawn is sent no more", async () => {
   assert.equal(sender.times(0).length, 0);
   assert.equal(sender.times(1).length, 1);
   assert.equal(sender.processed("a", 1), false);
-  assert.equal(sender.dispatch.wasOffered(walk(1), "a"), false);
+  assert.equal(sender.dispatch.returned("a", walk(1)), false);
 });
 
 Deno.test("only the host that has a walk can say anything about it", async () => {
@@ -181,14 +192,15 @@ Deno.test("only the host that has a walk can say anything about it", async () =>
   for (const stranger of [other(first), "c"]) {
     assert.equal(sender.processed(stranger, 0), false);
     sender.refused(stranger, 0, 0);
-    assert.equal(sender.dispatch.wasOffered(walk(0), stranger), false);
+    assert.equal(sender.dispatch.abandoned(stranger, walk(0)), false);
+    assert.equal(sender.dispatch.returned(stranger, walk(0)), false);
   }
   assert.equal(sender.sent.length, 1);
   // It is too late for the first one, too, but its gradient may still come.
   await sender.until(HOP_TIMEOUT_MS_MIN);
   assert.equal(sender.processed(first, 0), false);
-  assert.equal(sender.dispatch.wasOffered(walk(0), first), true);
   assert.equal(sender.processed(other(first), 0), true);
+  assert.equal(sender.dispatch.returned(first, walk(0)), true);
 });
 
 Deno.test("who can't be reached is passed over; when nobody can be, it is tried again soon", async () => {
@@ -198,6 +210,7 @@ Deno.test("who can't be reached is passed over; when nobody can be, it is tried 
   for (let i = 0; i < 4; i++) sender.dispatch.offer(forward(i), TOKENS);
   assert.ok(sender.sent.every(({ to }) => to === "b"));
   assert.equal(sender.sent.length, 4);
+  for (let i = 0; i < 4; i++) assert.ok(sender.processed("b", i));
 
   sender.unreachable.add("b");
   sender.dispatch.offer(forward(4), TOKENS);
@@ -223,7 +236,10 @@ Deno.test("whatever hosts do for a while, every walk is processed once they beha
           if (draw < 0.3) continue;
           if (draw < 0.5) sender.refused(to, microBatch, chance.integer(1000));
           else if (draw < 0.6) sender.dispatch.lost(to);
-          else if (sender.processed(to, microBatch)) assert.ok(left.delete(microBatch));
+          else if (sender.processed(to, microBatch)) {
+            assert.ok(sender.dispatch.returned(to, walk(microBatch)));
+            assert.ok(left.delete(microBatch));
+          }
         }
         answered = sender.sent.length;
         if (clock.nowMs() % 10_000 === 0) sender.find(...peers);

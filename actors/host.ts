@@ -9,7 +9,7 @@
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
-import { HELD_WALKS_MAX, HELLO_PERIOD_MS, REFUSED_RETRY_MS, REPLICAS_MAX } from "./limits.ts";
+import { HELD_WALKS_MAX, HELLO_PERIOD_MS, OFFER_MS_MAX, REFUSED_RETRY_MS, REPLICAS_MAX } from "./limits.ts";
 import {
   type Message,
   type MessageOf,
@@ -89,8 +89,6 @@ interface Held {
   readonly counts: boolean;
   readonly previous: PeerId;
   readonly forward: MessageOf<"forward">;
-  /** Who computed the next stage, once known. */
-  next: PeerId | undefined;
   /** The way back has begun: a second gradient is a duplicate. */
   returning: boolean;
   loss: { readonly sum: number; readonly tokens: number } | undefined;
@@ -141,7 +139,13 @@ class Host implements Role {
     this.#options = options;
     this.#incarnation = context.entropy.integer(2 ** 31);
     this.#jobs = new Jobs(context);
-    this.#dispatch = new Dispatch(context);
+    this.#dispatch = new Dispatch(context, {
+      broken: (walk, reason) => {
+        const held = this.#held.get(walkKey(walk));
+        if (held !== undefined && !held.returning) this.#break(held, reason);
+      },
+      offerMsMax: OFFER_MS_MAX,
+    });
     this.#donation = new Donation(context);
     context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
     this.#setHelloTimer();
@@ -605,7 +609,6 @@ class Host implements Role {
       counts: walk.purpose === "train" && message.mask.includes(stage.index),
       previous: from,
       forward: message,
-      next: undefined,
       returning: false,
       loss: undefined,
     };
@@ -676,23 +679,18 @@ class Host implements Role {
   #onProcessed(from: PeerId, message: MessageOf<"processed">): void {
     if (!this.#dispatch.processed(from, message)) return;
     const held = this.#held.get(walkKey(message.walk));
-    if (held === undefined) return;
-    held.next = from;
     // Nothing comes back of a walk that is not trained on.
-    if (held.walk.purpose !== "train") this.#letGo(held);
+    if (held !== undefined && held.walk.purpose !== "train") this.#letGo(held);
   }
 
   // --- the walk: backward -------------------------------------------------------------------------
 
   #onBackward(from: PeerId, { walk, gradient }: MessageOf<"backward">): void {
     const held = this.#held.get(walkKey(walk));
-    const known = held !== undefined && (held.next === from || this.#dispatch.wasOffered(walk, from));
-    if (!known || held.returning) {
+    if (held === undefined || held.returning || !this.#dispatch.returned(from, walk)) {
       this.#context.trace("gradient ignored", { from, walk: walkKey(walk) });
       return;
     }
-    this.#dispatch.withdraw(walk);
-    held.next = from;
     held.returning = true;
     this.#enqueue(BACKWARD, () => this.#computeBackward(held, gradient));
   }
@@ -774,19 +772,20 @@ class Host implements Role {
   }
 
   #onAbandoned(from: PeerId, { walk, reason }: MessageOf<"abandoned">): void {
+    const had = this.#dispatch.abandoned(from, walk);
     const held = this.#held.get(walkKey(walk));
-    if (held === undefined || held.returning) return;
-    if (held.next === from || this.#dispatch.wasOffered(walk, from)) this.#abandon(held, reason);
+    if (had && held !== undefined && !held.returning) this.#abandon(held, reason);
   }
 
-  /** Its issuer has given the walk up: what is held of it would wait for its gradient until the step ends. */
+  /**
+   * Its issuer has given the walk up: what is held of it would wait for its gradient until the step ends.
+   * Whoever waits for somebody itself says so, and is not to blame.
+   */
   #onGivenUp(from: PeerId, { walk }: MessageOf<"givenUp">): void {
     const held = this.#held.get(walkKey(walk));
     if (held === undefined || held.previous !== from || held.returning) return;
-    const { next, forward } = held;
-    this.#letGo(held);
-    if (next === undefined) return;
-    this.#context.tell({ peer: next, actor: "host" }, { kind: "givenUp", walk, stage: forward.stage + 1 });
+    this.#dispatch.giveUp(walk);
+    this.#abandon(held, "its issuer has given it up");
   }
 
   #letGo(held: Held): void {
@@ -804,10 +803,6 @@ class Host implements Role {
   #onPeerLost({ peer, reason }: MessageOf<"peerLost">): void {
     this.#dispatch.lost(peer);
     this.#transfer?.drop(peer, reason);
-    for (const held of [...this.#held.values()]) {
-      // The gradient would have come from there.
-      if (held.next === peer && !held.returning) this.#break(held, `host ${peer} of the next stage was lost`);
-    }
     if (peer === this.#coordinator) {
       this.#coordinator = undefined;
       this.#changed();

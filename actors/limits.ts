@@ -79,11 +79,20 @@ export const ANNOUNCE_VALIDITY_MS = 60_000;
 export const HOP_TIMEOUT_MS_MIN = 5000;
 export const HOP_TIMEOUT_FACTOR = 20;
 
-/** A walk that neither finishes nor fails is replayed after this, or after so many usual walks if that is more. */
+/** A walk that neither finishes nor fails is replayed after this, or after so many of the longest usual walks if that is more. */
 export const WALK_TIMEOUT_MS_MIN = 15_000;
-export const WALK_TIMEOUT_FACTOR = 30;
-/** Each attempt is given twice the time of the one before, up to 16 times the first one's. */
+export const WALK_TIMEOUT_FACTOR = 4;
+/** While no walk comes back at all the time is doubled again and again, up to 16 times the first one. */
 export const WALK_TIMEOUT_DOUBLINGS_MAX = 4;
+
+/**
+ * Whoever is told that a walk was given up says in this time that it waits for
+ * somebody itself, or is to blame: a round trip between busy machines.
+ */
+export const EXCUSE_MS_MAX = 2000;
+
+/** A host holds a walk that no host of the next stage has computed for so long: more than its issuer waits. */
+export const OFFER_MS_MAX = 60_000;
 
 /** After a walk's end the coordinator waits this long for reports that travel on other connections. */
 export const REPORT_GRACE_MS = 250;

@@ -4,7 +4,7 @@
  * token, and recomputes the prefix each time.
  */
 
-import type { Context, Envelope, PeerId } from "./core/actor.ts";
+import type { Context, Envelope } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
 import { READ_ATTEMPTS_MAX, READS_MAX, WALK_TIMEOUT_MS_MIN } from "./limits.ts";
@@ -24,8 +24,6 @@ interface Reading {
   readonly tokens: Int32Array;
   readonly walk: Walk;
   readonly timer: Timer;
-  /** The host of the first stage that has computed it. */
-  through: PeerId | undefined;
 }
 
 class Reader implements Role {
@@ -37,7 +35,7 @@ class Reader implements Role {
   constructor(context: Context<Message>, options: ReaderOptions) {
     this.#context = context;
     this.#options = options;
-    this.#dispatch = new Dispatch(context);
+    this.#dispatch = new Dispatch(context, { broken: (walk, reason) => this.#again(walkKey(walk), reason) });
     context.tell({ actor: "scout" }, { kind: "watch", service: stageService(0), subscriber: context.actor });
   }
 
@@ -50,7 +48,7 @@ class Reader implements Role {
       case "refused":
         return this.#dispatch.refused(from, message);
       case "processed":
-        return this.#onProcessed(from, message);
+        return void this.#dispatch.processed(from, message);
       case "found":
         return this.#dispatch.found(message.announcements);
       case "logits":
@@ -58,7 +56,7 @@ class Reader implements Role {
       case "failed":
         return this.#again(walkKey(message.walk), `stage ${message.stage}: ${message.reason}`);
       case "peerLost":
-        return this.#onPeerLost(message.peer);
+        return this.#dispatch.lost(message.peer);
       case "timer":
         if (message.name === DISPATCH_TIMER) return this.#dispatch.timer(message.key);
         return this.#giveUp(message.key);
@@ -75,7 +73,7 @@ class Reader implements Role {
     const walk: Walk = { purpose: "generate", step: request, round: this.#nonce(), microBatch: 0, attempt };
     const key = walkKey(walk);
     const timer = this.#context.after(WALK_TIMEOUT_MS_MIN, { kind: "timer", name: "read", key });
-    this.#readings.set(key, { request, tokens, walk, timer, through: undefined });
+    this.#readings.set(key, { request, tokens, walk, timer });
     this.#dispatch.offer({
       kind: "forward",
       walk,
@@ -94,25 +92,8 @@ class Reader implements Role {
 
   #giveUp(key: string): void {
     const reading = this.#readings.get(key);
-    if (reading?.through !== undefined) {
-      const { walk, through } = reading;
-      this.#context.tell({ peer: through, actor: "host" }, { kind: "givenUp", walk, stage: 0 });
-    }
+    if (reading !== undefined) this.#dispatch.giveUp(reading.walk);
     this.#again(key, `nothing was heard for ${WALK_TIMEOUT_MS_MIN} ms`);
-  }
-
-  #onProcessed(from: PeerId, message: MessageOf<"processed">): void {
-    if (!this.#dispatch.processed(from, message)) return;
-    const reading = this.#readings.get(walkKey(message.walk));
-    if (reading !== undefined) reading.through = from;
-  }
-
-  #onPeerLost(peer: PeerId): void {
-    this.#dispatch.lost(peer);
-    for (const { walk, through } of [...this.#readings.values()]) {
-      // It may have died with the activation in hand, and nobody else would tell.
-      if (through === peer) this.#again(walkKey(walk), `host ${peer} of the first stage was lost`);
-    }
   }
 
   #onLogits({ walk, logits }: MessageOf<"logits">): void {

@@ -7,14 +7,9 @@
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
-import {
-  HELD_WALKS_MAX,
-  REPORT_GRACE_MS,
-  WALK_TIMEOUT_DOUBLINGS_MAX,
-  WALK_TIMEOUT_FACTOR,
-  WALK_TIMEOUT_MS_MIN,
-} from "./limits.ts";
+import { HELD_WALKS_MAX, REPORT_GRACE_MS } from "./limits.ts";
 import { type Message, type MessageOf, type Tensor, type Walk, walkKey } from "./messages.ts";
+import { Patience } from "./patience.ts";
 import type { RunEvent } from "./report.ts";
 import { behaviour, type Role } from "./role.ts";
 import { stageService } from "../routing/mod.ts";
@@ -41,9 +36,8 @@ export interface TrainerOptions {
 interface Underway {
   readonly walk: Walk;
   readonly mask: readonly number[];
-  /** The host of the first stage that has computed it, and through which it comes back. */
-  through: PeerId | undefined;
-  sentAtMs: number;
+  /** When the first stage had computed it: from then on the trainer keeps the time. */
+  computedAtMs: number;
   timer: Timer | undefined;
 }
 
@@ -62,13 +56,12 @@ class Trainer implements Role {
   readonly #underway = new Map<string, Underway>();
   readonly #backlog: Underway[] = [];
   #validation: Validation | undefined;
-  /** Moving average of a whole walk; sets how long a silent one is waited for. */
-  #walkSeconds: number | undefined;
+  readonly #patience = new Patience();
 
   constructor(context: Context<Message>, options: TrainerOptions) {
     this.#context = context;
     this.#options = options;
-    this.#dispatch = new Dispatch(context);
+    this.#dispatch = new Dispatch(context, { broken: (walk, reason) => this.#over(walk, reason) });
     context.tell({ actor: "scout" }, { kind: "watch", service: stageService(0), subscriber: context.actor });
   }
 
@@ -86,8 +79,10 @@ class Trainer implements Role {
       case "found":
         this.#dispatch.found(message.announcements);
         return this.#sendBacklog();
+      case "abandoned":
+        return void this.#dispatch.abandoned(from, message.walk);
       case "finished":
-        return this.#onFinished(message.walk);
+        return this.#onFinished(from, message.walk);
       case "failed":
         return this.#over(message.walk, `stage ${message.stage}: ${message.reason}`);
       case "evaluated":
@@ -95,7 +90,7 @@ class Trainer implements Role {
       case "stepApplied":
         return this.#onStepApplied(message.step);
       case "peerLost":
-        return this.#onPeerLost(message.peer);
+        return this.#dispatch.lost(message.peer);
       case "timer":
         return this.#onTimer(message);
     }
@@ -104,7 +99,7 @@ class Trainer implements Role {
   // --- sending ------------------------------------------------------------------------------------
 
   #send(walk: Walk, mask: readonly number[]): void {
-    this.#backlog.push({ walk, mask, through: undefined, sentAtMs: 0, timer: undefined });
+    this.#backlog.push({ walk, mask, computedAtMs: 0, timer: undefined });
     this.#sendBacklog();
   }
 
@@ -120,19 +115,12 @@ class Trainer implements Role {
 
   #start(underway: Underway): void {
     const { walk, mask } = underway;
-    const key = walkKey(walk);
     const { shape, microBatch, validationBatch } = this.#options;
     const batch = walk.purpose === "train"
       ? microBatch(walk.step, walk.microBatch)
       : validationBatch(walk.microBatch);
     const tensor = (data: Int32Array): Tensor => ({ dataType: "i32", shape, data });
-    underway.sentAtMs = this.#context.clock.nowMs();
-    underway.timer = this.#context.after(this.#walkTimeoutMs(walk.attempt), {
-      kind: "timer",
-      name: WALK_TIMER,
-      key,
-    });
-    this.#underway.set(key, underway);
+    this.#underway.set(walkKey(walk), underway);
     this.#dispatch.offer({
       kind: "forward",
       walk,
@@ -143,12 +131,6 @@ class Trainer implements Role {
       input: tensor(batch.tokens),
       targets: tensor(batch.targets),
     }, shape[0] * shape[1]);
-  }
-
-  /** Twice as long for each attempt: a model whose walks take longer than anybody thought gets there in the end. */
-  #walkTimeoutMs(attempt: number): number {
-    const usualMs = WALK_TIMEOUT_FACTOR * 1000 * (this.#walkSeconds ?? 0);
-    return Math.max(WALK_TIMEOUT_MS_MIN, usualMs) * 2 ** Math.min(attempt - 1, WALK_TIMEOUT_DOUBLINGS_MAX);
   }
 
   /** A replay takes the place of earlier walks of the same micro-batch. */
@@ -162,8 +144,11 @@ class Trainer implements Role {
 
   #onProcessed(from: PeerId, message: MessageOf<"processed">): void {
     if (!this.#dispatch.processed(from, message)) return;
-    const underway = this.#underway.get(walkKey(message.walk));
-    if (underway !== undefined) underway.through = from;
+    const key = walkKey(message.walk);
+    const underway = this.#underway.get(key);
+    if (underway === undefined) return;
+    underway.computedAtMs = this.#context.clock.nowMs();
+    underway.timer = this.#context.after(this.#patience.ms, { kind: "timer", name: WALK_TIMER, key });
   }
 
   // --- ends ---------------------------------------------------------------------------------------
@@ -177,12 +162,12 @@ class Trainer implements Role {
     return underway;
   }
 
-  #onFinished(walk: Walk): void {
+  #onFinished(from: PeerId, walk: Walk): void {
     const underway = this.#underway.get(walkKey(walk));
-    if (underway === undefined) return;
-    const seconds = (this.#context.clock.nowMs() - underway.sentAtMs) / 1000;
-    this.#context.trace("walk finished", { walk: walkKey(walk), seconds });
-    this.#walkSeconds = this.#walkSeconds === undefined ? seconds : 0.9 * this.#walkSeconds + 0.1 * seconds;
+    if (underway === undefined || !this.#dispatch.returned(from, walk)) return;
+    const nowMs = this.#context.clock.nowMs();
+    if (underway.timer !== undefined) this.#patience.rewarded(nowMs - underway.computedAtMs, nowMs);
+    this.#context.trace("walk finished", { walk: walkKey(walk) });
     this.#over(walk, null);
   }
 
@@ -206,23 +191,14 @@ class Trainer implements Role {
     this.#sendBacklog();
   }
 
-  #onPeerLost(peer: PeerId): void {
-    this.#dispatch.lost(peer);
-    for (const { walk, through } of [...this.#underway.values()]) {
-      // No other host can tell: the next stage only finds that its gradient can't be delivered, if that.
-      if (through === peer) this.#over(walk, `host ${peer} of the first stage was lost`);
-    }
-  }
-
   #onTimer({ name, key }: MessageOf<"timer">): void {
     if (name === DISPATCH_TIMER) return this.#dispatch.timer(key);
     if (name === WALK_TIMER) {
       const underway = this.#underway.get(key);
       if (underway === undefined) return;
-      const { walk, through } = underway;
-      if (through !== undefined) {
-        this.#context.tell({ peer: through, actor: "host" }, { kind: "givenUp", walk, stage: 0 });
-      }
+      const { walk, computedAtMs } = underway;
+      this.#patience.disappointed(computedAtMs, this.#context.clock.nowMs());
+      this.#dispatch.giveUp(walk);
       return this.#over(walk, "nothing was heard of it");
     }
     const [microBatch, attempt, step] = key.split(" ").map(Number);

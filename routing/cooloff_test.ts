@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Cooloff, COOLOFF_MS_MAX, COOLOFF_MS_MIN } from "./cooloff.ts";
+import {
+  Cooloff,
+  COOLOFF_MS_MAX,
+  COOLOFF_MS_MIN,
+  COOLOFF_PER_WASTE_MAX,
+  COOLOFF_PER_WASTE_MIN,
+} from "./cooloff.ts";
 
 Deno.test("pauses double up to a bound, and a success forgets", () => {
   const cooloff = new Cooloff();
@@ -56,4 +62,30 @@ Deno.test("urgency shortens a pause to the shortest, and never to nothing", () =
       assert.ok(cooloff.freeAtMs(false) <= nowMs + COOLOFF_MS_MAX);
     }),
   );
+});
+
+Deno.test("a failure that wasted time weighs as much as it wasted, within bounds, and words don't lift it", () => {
+  const cooloff = new Cooloff();
+  cooloff.failure(0, 5000);
+  assert.equal(cooloff.freeAtMs(false), COOLOFF_PER_WASTE_MIN * 5000);
+  assert.equal(cooloff.freeAtMs(true), COOLOFF_MS_MIN, "unless there is nobody else");
+  cooloff.lift();
+  assert.equal(cooloff.freeAtMs(false), COOLOFF_PER_WASTE_MIN * 5000);
+  let nowMs = 0;
+  for (let failure = 0; failure < 10; failure++) cooloff.failure(nowMs = cooloff.freeAtMs(false), 5000);
+  assert.equal(cooloff.freeAtMs(false) - nowMs, COOLOFF_PER_WASTE_MAX * 5000);
+});
+
+Deno.test("while it is on trial a peer gets one task, and is forgiven for what it owed alone", () => {
+  const cooloff = new Cooloff();
+  cooloff.failure(0, 5000, "returned");
+  cooloff.given(20_000);
+  assert.equal(cooloff.freeAtMs(false), 25_000);
+  cooloff.success("computed");
+  assert.deepEqual([cooloff.onTrial, cooloff.freeAtMs(true)], [true, 25_000]);
+  cooloff.success("returned");
+  assert.deepEqual([cooloff.onTrial, cooloff.failures], [false, 0]);
+  cooloff.failure(30_000, 5000);
+  cooloff.success("computed");
+  assert.equal(cooloff.onTrial, false);
 });

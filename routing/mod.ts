@@ -29,4 +29,5 @@ export {
   planMoves,
   rebalanceDelayMs,
 } from "./rebalancing.ts";
+export { type Deed } from "./cooloff.ts";
 export { type Choice, Router, ROUTER_PEERS_MAX, type Task } from "./router.ts";

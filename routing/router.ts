@@ -6,7 +6,7 @@
 
 import type { Announcement } from "./announcement.ts";
 import { leastPriority } from "./choice.ts";
-import { Cooloff } from "./cooloff.ts";
+import { Cooloff, type Deed } from "./cooloff.ts";
 import { Pace, paceOf } from "./pace.ts";
 
 /** Peers that one router keeps. */
@@ -15,12 +15,21 @@ export const ROUTER_PEERS_MAX = 256;
 /** A peer that was missing in so many findings, and did nothing meanwhile, is forgotten. */
 export const ABSENCES_MAX = 10;
 
+/** Whoever says so often in a row that somebody behind it is to blame is to blame. */
+export const EXCUSES_MAX = 3;
+
+/** Times that the patience with one peer is doubled. */
+const DOUBLINGS_MAX = 4;
+
 /** What newcomers are charged while nobody's pace is known: any equal charge makes them take turns. */
 const SECONDS_PER_TOKEN_UNKNOWN = 1e-3;
 
 interface Known {
   readonly peer: string;
+  /** Of all samples, time-outs included: what a task is charged. */
   readonly pace: Pace;
+  /** Of what it has done: how long it is waited for. */
+  readonly usual: Pace;
   readonly cooloff: Cooloff;
   /** Seconds of work given so far: as charged, and once it is settled, as it was. */
   priority: number;
@@ -33,6 +42,9 @@ interface Known {
   sequence: number;
   /** Findings in a row in which it was missing. */
   absences: number;
+  /** Times since its last success that it put the blame on others, and when it did so last. */
+  excuses: number;
+  excusedAtMs: number;
 }
 
 /** What is to be given away. */
@@ -113,25 +125,45 @@ export class Router {
     chosen.priority += seconds;
     chosen.openTasks++;
     chosen.openSeconds += seconds;
+    chosen.cooloff.given(nowMs);
     return { peer: chosen.peer };
   }
 
-  /** Seconds that a peer is expected to need; of one that nobody has tried, what the fastest needs. */
-  expectedSeconds(peer: string, tokens: number): number {
+  /**
+   * Seconds that a peer has usually needed; of one that has done nothing, what the slowest of the others
+   * needs. Twice as long for each failure in a row, as it may be slower than anybody thought. Time-outs
+   * don't count here: they would make the next one longer and longer.
+   */
+  usualSeconds(peer: string, tokens: number): number {
     const known = this.#known.get(peer);
-    return known === undefined ? 0 : this.#expected(known, tokens);
+    if (known === undefined) return 0;
+    let { secondsPerToken } = known.usual;
+    if (secondsPerToken === undefined) {
+      for (const { usual } of this.#known.values()) {
+        secondsPerToken = Math.max(secondsPerToken ?? 0, usual.secondsPerToken ?? 0);
+      }
+    }
+    const seconds = (secondsPerToken || SECONDS_PER_TOKEN_UNKNOWN) * tokens;
+    return seconds * 2 ** Math.min(known.cooloff.failures, DOUBLINGS_MAX);
   }
 
-  /** The task was done in so many seconds: they replace what was charged. */
+  /** The task was computed in so many seconds: they replace what was charged. Whether it is a success is another question. */
   settle(peer: string, { tokens, seconds }: { readonly tokens: number; readonly seconds: number }): void {
     const known = this.#known.get(peer);
     if (known === undefined) return;
     this.#sample(known, seconds, tokens);
-    known.cooloff.success();
+    known.usual.sample(paceOf(seconds, tokens));
     known.absences = 0;
   }
 
-  /** Nothing was heard for so long: that is a sample, and a failure. */
+  /** It did what it was given: failures are forgotten, if they were of this kind or a lesser one. */
+  succeeded(peer: string, deed: Deed): void {
+    const known = this.#known.get(peer);
+    known?.cooloff.success(deed);
+    if (known !== undefined && deed === "returned") known.excuses = 0;
+  }
+
+  /** Nothing was heard for so long: that is a sample, and a failure of all that it was given. */
   timedOut(
     peer: string,
     { tokens, waitedSeconds, nowMs }: {
@@ -143,18 +175,45 @@ export class Router {
     const known = this.#known.get(peer);
     if (known === undefined) return;
     this.#sample(known, waitedSeconds, tokens);
-    known.cooloff.failure(nowMs);
-    known.stoodAside = true;
+    this.#fail(known, nowMs, waitedSeconds * 1000, "computed");
+  }
+
+  /** It computed, and what should have come back from it after that was waited for in vain for so long. */
+  unreturned(peer: string, { waitedMs, nowMs }: { readonly waitedMs: number; readonly nowMs: number }): void {
+    const known = this.#known.get(peer);
+    if (known !== undefined) this.#fail(known, nowMs, waitedMs, "returned");
+  }
+
+  /** It may be to blame for something: it is given nothing until that is known, or until then. */
+  suspect(peer: string, untilMs: number): void {
+    this.#known.get(peer)?.cooloff.suspect(untilMs);
+  }
+
+  /**
+   * It has said that somebody behind it was waited for. That is believed, but not always.
+   * Walks that were waited for at the same time are one excuse.
+   */
+  excused(peer: string, { waitedMs, nowMs }: { readonly waitedMs: number; readonly nowMs: number }): void {
+    const known = this.#known.get(peer);
+    if (known === undefined) return;
+    known.cooloff.clear();
+    if (nowMs - known.excusedAtMs < waitedMs) return;
+    known.excusedAtMs = nowMs;
+    if (++known.excuses < EXCUSES_MAX) return;
+    known.excuses = 0;
+    this.#fail(known, nowMs, waitedMs, "returned");
   }
 
   /** It could not be reached, or is gone, and with it all that it was given. */
   failed(peer: string, nowMs: number): void {
     const known = this.#known.get(peer);
-    if (known === undefined) return;
-    known.priority -= known.openSeconds;
-    known.openTasks = known.openSeconds = 0;
-    known.cooloff.failure(nowMs);
-    known.stoodAside = true;
+    if (known !== undefined) this.#fail(known, nowMs, 0, "computed");
+  }
+
+  /** A task was taken back. What was charged for it is given back. */
+  withdrawn(peer: string): void {
+    const known = this.#known.get(peer);
+    if (known !== undefined) this.#replaceCharge(known, 0);
   }
 
   /** It has no room until then: not a failure. What was charged for the task is given back. */
@@ -183,6 +242,7 @@ export class Router {
     const known: Known = {
       peer,
       pace: new Pace(),
+      usual: new Pace(),
       cooloff: new Cooloff(),
       priority: 0,
       openTasks: 0,
@@ -190,6 +250,8 @@ export class Router {
       stoodAside: true,
       sequence,
       absences: 0,
+      excuses: 0,
+      excusedAtMs: -Infinity,
     };
     this.#known.set(peer, known);
     return known;
@@ -226,6 +288,15 @@ export class Router {
     const secondsPerToken = paceOf(seconds, tokens);
     known.pace.sample(secondsPerToken);
     this.#replaceCharge(known, secondsPerToken * tokens);
+  }
+
+  /** What else it was given goes to others, and is not charged. */
+  #fail(known: Known, nowMs: number, wastedMs: number, owes: Deed): void {
+    known.priority -= known.openSeconds;
+    known.openTasks = known.openSeconds = 0;
+    known.cooloff.clear();
+    known.cooloff.failure(nowMs, wastedMs, owes);
+    known.stoodAside = true;
   }
 
   /** Settles one open task; which one makes no difference in sum. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Announcement } from "./announcement.ts";
-import { COOLOFF_MS_MIN } from "./cooloff.ts";
-import { ABSENCES_MAX, Router, ROUTER_PEERS_MAX } from "./router.ts";
+import { COOLOFF_MS_MIN, COOLOFF_PER_WASTE_MIN } from "./cooloff.ts";
+import { ABSENCES_MAX, EXCUSES_MAX, Router, ROUTER_PEERS_MAX } from "./router.ts";
 
 const TOKENS = 1000;
 
@@ -217,14 +217,60 @@ Deno.test("a full router takes a newcomer in place of one that fails, never of o
 Deno.test("nobody known, nobody chosen", () => {
   const router = new Router({ uniform: () => 0 });
   assert.deepEqual(router.choose({ tokens: TOKENS, nowMs: 0 }), { peer: undefined, retryAtMs: undefined });
-  assert.equal(router.expectedSeconds("stranger", TOKENS), 0);
+  assert.equal(router.usualSeconds("stranger", TOKENS), 0);
 });
 
-Deno.test("an untried peer is expected to be as fast as the fastest", () => {
+Deno.test("a peer is waited for as it usually takes, an untried one as the slowest, and longer after a failure", () => {
   const router = routerOf(["one", "two", "untried"]);
   router.settle("one", { tokens: TOKENS, seconds: 4 });
   router.settle("two", { tokens: TOKENS, seconds: 2 });
-  assert.equal(router.expectedSeconds("untried", 2 * TOKENS), 4);
+  assert.equal(router.usualSeconds("two", 2 * TOKENS), 4);
+  assert.equal(router.usualSeconds("untried", 2 * TOKENS), 8);
+  router.timedOut("two", { tokens: TOKENS, waitedSeconds: 100, nowMs: 0 });
+  assert.equal(router.usualSeconds("two", 2 * TOKENS), 8);
+});
+
+Deno.test("who wasted time is paused for several times as long, though it says that it is there", () => {
+  const router = routerOf(["one", "two"]);
+  router.timedOut("one", { tokens: TOKENS, waitedSeconds: 5, nowMs: 0 });
+  const endMs = COOLOFF_PER_WASTE_MIN * 5000;
+  for (let nowMs = 0; nowMs < endMs; nowMs += 100) {
+    router.learn([announcement("one", nowMs + 2), announcement("two", nowMs + 2)]);
+    assert.equal(router.choose({ tokens: TOKENS, nowMs }).peer, "two");
+    router.settle("two", { tokens: TOKENS, seconds: 1 });
+  }
+  const next = [1, 2].map(() => router.choose({ tokens: TOKENS, nowMs: endMs }).peer);
+  assert.ok(next.includes("one"));
+});
+
+Deno.test("who comes back after it wasted time is tried with one task, until that one is done", () => {
+  const router = routerOf(["one", "two"]);
+  router.unreturned("one", { waitedMs: 5000, nowMs: 0 });
+  const nowMs = COOLOFF_PER_WASTE_MIN * 5000;
+  const choose = () => router.choose({ tokens: TOKENS, nowMs }).peer;
+  assert.deepEqual([choose(), choose(), choose(), choose()].filter((peer) => peer === "one"), ["one"]);
+  // That it computes is no news: it did so before.
+  router.settle("one", { tokens: TOKENS, seconds: 1 });
+  router.succeeded("one", "computed");
+  assert.deepEqual([choose(), choose()], ["two", "two"]);
+  router.succeeded("one", "returned");
+  assert.ok([choose(), choose(), choose()].includes("one"));
+});
+
+Deno.test("who is suspected gets nothing until it is cleared; who is excused too often is to blame", () => {
+  const router = routerOf(["one", "two"]);
+  const choose = (nowMs: number) => [1, 2, 3].map(() => router.choose({ tokens: TOKENS, nowMs }).peer);
+  for (let time = 1; time < EXCUSES_MAX; time++) {
+    router.suspect("one", time * 10_000 + 2000);
+    assert.ok(!choose(time * 10_000).includes("one"));
+    // Walks that were waited for together are one excuse.
+    for (let walk = 0; walk < 5; walk++) {
+      router.excused("one", { waitedMs: 5000, nowMs: time * 10_000 + walk });
+    }
+    assert.ok(choose(time * 10_000 + 10).includes("one"));
+  }
+  router.excused("one", { waitedMs: 5000, nowMs: EXCUSES_MAX * 10_000 });
+  assert.ok(!choose(EXCUSES_MAX * 10_000 + 10).includes("one"));
 });
 
 Deno.test("any interleaving of calls: nothing throws, and who failed rests while another is well", () => {
@@ -313,7 +359,7 @@ Deno.test("any interleaving of calls: nothing throws, and who failed rests while
             nowMs += call.ms;
             for (const [peer, untilMs] of restingUntilMs) if (untilMs <= nowMs) restingUntilMs.delete(peer);
         }
-        for (const name of router.peers()) assert.ok(Number.isFinite(router.expectedSeconds(name, 1)));
+        for (const name of router.peers()) assert.ok(Number.isFinite(router.usualSeconds(name, 1)));
       }
     }),
     { numRuns: 500 },
