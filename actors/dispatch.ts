@@ -289,7 +289,7 @@ export class Dispatch {
       this.#computed.delete(key);
       if (tell) this.#tellGivenUp(peer, one);
     }
-    for (const offer of offers) if (this.#offers.get(offer.key) === offer) this.#place(offer);
+    this.#placeWaiting();
     for (const [, { walk }] of computed) this.#owner.broken(walk, reason);
   }
 

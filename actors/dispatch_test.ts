@@ -4,7 +4,7 @@ import { SeededEntropy } from "./core/seeded_entropy.ts";
 import { Simulation } from "./core/simulation.ts";
 import type { ActorSystem } from "./core/system.ts";
 import { Dispatch } from "./dispatch.ts";
-import { HOP_TIMEOUT_MS_MIN } from "./limits.ts";
+import { EXCUSE_MS_MAX, HOP_TIMEOUT_MS_MIN } from "./limits.ts";
 import { type Message, type MessageOf, type Walk, walkKey } from "./messages.ts";
 import { behaviour } from "./role.ts";
 import { announcementOf } from "./testing/announcement.ts";
@@ -253,4 +253,76 @@ Deno.test("whatever hosts do for a while, every walk is processed once they beha
     }),
     { numRuns: 30 },
   );
+});
+
+Deno.test("the first time-out of a silent host moves everything that waits for it, and tells it so", async () => {
+  const sender = new Sender();
+  sender.find("a", "b");
+  for (let i = 0; i < 6; i++) sender.dispatch.offer(forward(i), TOKENS);
+  const silent = [0, 1, 2, 3, 4, 5].filter((i) => sender.holder(i) === "a");
+  for (let i = 0; i < 6; i++) if (!silent.includes(i)) sender.processed("b", i);
+  await sender.until(HOP_TIMEOUT_MS_MIN);
+  for (const i of silent) assert.deepEqual([sender.holder(i), sender.times(i).length], ["b", 2]);
+  assert.deepEqual(sender.givenUp, silent.map((microBatch) => ({ to: "a", microBatch })));
+  for (let i = 6; i < 20; i++) sender.dispatch.offer(forward(i), TOKENS);
+  for (let i = 6; i < 20; i++) assert.equal(sender.holder(i), "b");
+});
+
+Deno.test("a host that works through what it has is slow, not silent", async () => {
+  const sender = new Sender();
+  sender.find("a");
+  for (let i = 0; i < 3; i++) {
+    sender.dispatch.offer(forward(i), TOKENS);
+    sender.dispatch.admitted("a", { kind: "admitted", walk: walk(i), stage: 0 });
+  }
+  for (let i = 0; i < 3; i++) {
+    await sender.until((i + 1) * (HOP_TIMEOUT_MS_MIN - 1));
+    assert.ok(sender.processed("a", i), `${i}`);
+  }
+});
+
+Deno.test("a walk that is given up after it was computed: who says that it waits itself is not to blame", async () => {
+  const sender = new Sender();
+  sender.find("a", "b");
+  for (let i = 0; i < 4; i++) sender.dispatch.offer(forward(i), TOKENS);
+  const mine = [0, 1, 2, 3].filter((i) => sender.holder(i) === "a");
+  for (const i of mine) sender.processed("a", i);
+  sender.dispatch.giveUp(walk(mine[0]));
+  assert.deepEqual(sender.givenUp, [{ to: "a", microBatch: mine[0] }]);
+  // While it is suspected nothing goes there.
+  sender.dispatch.offer(forward(4), TOKENS);
+  assert.equal(sender.holder(4), "b");
+  assert.equal(sender.dispatch.abandoned("a", walk(mine[0])), false);
+  await sender.until(EXCUSE_MS_MAX + 1);
+  assert.deepEqual(sender.broken, []);
+  assert.equal(sender.dispatch.returned("a", walk(mine[1])), true);
+});
+
+Deno.test("who says nothing when a walk is given up is to blame, and all that waits for it is broken at once", async () => {
+  const sender = new Sender();
+  sender.find("a", "b");
+  for (let i = 0; i < 8; i++) sender.dispatch.offer(forward(i), TOKENS);
+  const mine = [0, 1, 2, 3, 4, 5, 6, 7].filter((i) => sender.holder(i) === "a");
+  const [first, second, third, queued] = mine;
+  for (const i of [first, second, third]) sender.processed("a", i);
+  sender.dispatch.giveUp(walk(first));
+  await sender.until(EXCUSE_MS_MAX);
+  assert.deepEqual(sender.broken.map(({ microBatch }) => microBatch), [second, third]);
+  assert.equal(sender.holder(queued), "b");
+  // Its answers come too late, and change nothing.
+  assert.equal(sender.processed("a", queued), false);
+  assert.equal(sender.dispatch.returned("a", walk(second)), false);
+  assert.equal(sender.dispatch.abandoned("a", walk(first)), false);
+});
+
+Deno.test("a walk that nobody takes for too long is broken, whatever it waits for", async () => {
+  const sender = new Sender(1, 60_000);
+  sender.dispatch.offer(forward(0), TOKENS);
+  await sender.until(30_000);
+  sender.find("a");
+  await sender.until(59_999);
+  assert.deepEqual(sender.broken, []);
+  await sender.until(60_000);
+  assert.deepEqual(sender.broken.map(({ microBatch }) => microBatch), [0]);
+  assert.equal(sender.dispatch.size, 0);
 });

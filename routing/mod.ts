@@ -29,5 +29,5 @@ export {
   planMoves,
   rebalanceDelayMs,
 } from "./rebalancing.ts";
-export { type Deed } from "./cooloff.ts";
+export { COOLOFF_PER_WASTE_MIN, type Deed } from "./cooloff.ts";
 export { type Choice, Router, ROUTER_PEERS_MAX, type Task } from "./router.ts";
