@@ -95,6 +95,13 @@ export interface Manifest {
   };
   /** Peers that hold one stage. Default 1 to 16. */
   readonly replicas: { readonly floor: number; readonly ceiling: number };
+  /** When hosts change their stage. */
+  readonly rebalance: {
+    /** Between two looks at the balance, about. Default 300; 0: nobody is ever sent elsewhere. */
+    readonly everySeconds: number;
+    /** Share by which the run must become faster for a move to be worth it. Default 0.05. */
+    readonly hysteresis: number;
+  };
   /** How tensors are written on the wire. Default `f32`, exact. */
   readonly codecs: { readonly activation: "f32"; readonly gradient: "f32" };
   /** Who keeps account of earnings. Default `none`. */
@@ -192,6 +199,11 @@ const stagesSchema = z.union([
   z.array(integer(1, LAYERS_MAX - 1)).min(1).max(LAYERS_MAX - 1),
 ], { error: `an integer from 1 to ${LAYERS_MAX}, or a list of first layers` });
 
+const rebalanceSchema = object({
+  everySeconds: between(0, 1e6).default(300),
+  hysteresis: between(0, 10).default(0.05),
+});
+
 const manifestSchema = object({
   version: word(1),
   name: text(/^[A-Za-z0-9][\w .-]{0,63}$/, "1 to 64 letters, digits, blanks, dots and dashes"),
@@ -213,6 +225,7 @@ const manifestSchema = object({
     floor: integer(1, 1024).default(1),
     ceiling: integer(1, 1024).default(16),
   }).prefault({}),
+  rebalance: rebalanceSchema.prefault({}),
   codecs: object({
     activation: word("f32").default("f32"),
     gradient: word("f32").default("f32"),
@@ -248,9 +261,14 @@ export function parseManifest(source: string): Manifest {
   return deepFreeze(manifest);
 }
 
+/** Manifests had no such field once: standing at its default it is left out of the hash, so that their runs keep their id. */
+const USUAL_REBALANCE = canonicalJson(rebalanceSchema.parse({}));
+
 /** SHA-256, hex, of the manifest's canonical JSON, defaults filled in: the run's id. */
 export function manifestHash(manifest: Manifest): string {
-  return createHash("sha256").update(canonicalJson(manifest)).digest("hex");
+  const { rebalance, ...rest } = manifest;
+  const usual = canonicalJson(rebalance) === USUAL_REBALANCE;
+  return createHash("sha256").update(canonicalJson(usual ? rest : manifest)).digest("hex");
 }
 
 function withDerivedDefaults(given: z.output<typeof manifestSchema>): Manifest {

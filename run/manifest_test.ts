@@ -56,6 +56,7 @@ Deno.test("parseManifest fills defaults in", () => {
   assert.deepEqual(manifest.tokenizer, { kind: "bytes" });
   assert.deepEqual(manifest.validation, { fraction: 0.1, everySteps: 100, microBatches: 8 });
   assert.deepEqual(manifest.replicas, { floor: 1, ceiling: 16 });
+  assert.deepEqual(manifest.rebalance, { everySeconds: 300, hysteresis: 0.05 });
   assert.deepEqual(manifest.codecs, { activation: "f32", gradient: "f32" });
   assert.equal(manifest.ledger, "none");
   assert.equal(manifest.seed, 0);
@@ -115,6 +116,7 @@ const hostile: readonly [why: string, text: string, problem: string][] = [
   ["cuts that don't ascend", changed({ stages: [2, 2] }), "stages[1]: found 2, expected a layer above 2"],
   ["a cut at the end", changed({ stages: [4] }), "stages[0]: found 4"],
   ["a floor above the ceiling", changed({ "replicas.floor": 17 }), "replicas.floor: found 17"],
+  ["time that runs backwards", changed({ "rebalance.everySeconds": -1 }), "rebalance.everySeconds: found -1"],
   [
     "a minimum above the peak",
     changed({ "optimizer.minimumLearningRate": 1 }),
@@ -167,7 +169,7 @@ Deno.test("parseManifest tells all problems at once, a line for each", () => {
 });
 
 Deno.test("parseManifest throws nothing but ManifestError, whatever it reads", () => {
-  const field = fc.constantFrom(...Object.keys(least), "optimizer", "tokenizer", "validation", "replicas");
+  const field = fc.constantFrom(...Object.keys(least), "optimizer", "tokenizer", "replicas", "rebalance");
   fc.assert(fc.property(field, fc.jsonValue(), (name, value) => {
     try {
       parseManifest(JSON.stringify({ ...least, [name]: value }));
@@ -184,6 +186,8 @@ Deno.test("manifestHash asks for meaning, not for spelling", () => {
   assert.equal(manifestHash(parseManifest(JSON.stringify(reversed, null, 4))), hash);
   assert.equal(manifestHash(parseManifest(changed({ "model.keyValueHeads": 4, seed: 0 }))), hash);
   assert.notEqual(manifestHash(parseManifest(changed({ seed: 1 }))), hash);
+  assert.equal(manifestHash(parseManifest(changed({ "rebalance.everySeconds": 300 }))), hash);
+  assert.notEqual(manifestHash(parseManifest(changed({ "rebalance.everySeconds": 60 }))), hash);
 });
 
 Deno.test("manifestHash does not change from one release to the next", () => {
