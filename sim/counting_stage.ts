@@ -50,6 +50,8 @@ export interface Counted {
 export interface StageWatcher {
   applied?(sum: AppliedSum): void;
   counted?(counted: Counted): void;
+  /** The stage is let go of. */
+  closed?(): void;
 }
 
 /** What a counting stage is made of. */
@@ -221,6 +223,7 @@ export class CountingStage implements Stage {
 
   close(): Promise<void> {
     this.#kept.clear();
+    this.#watcher.closed?.();
     return Promise.resolve();
   }
 

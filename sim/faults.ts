@@ -11,10 +11,12 @@ const time = z.number().min(0).max(1e10);
 const peer = z.string().min(1).max(128);
 const share = z.number().min(0).max(1);
 
+/** Lies that cost time: those who are told them find out, or wait in vain. */
+export const LIES = ["pieces", "reports", "garbage", "silence"] as const;
+/** Lies about a sum: hashes that are not those of what was computed, and numbers that are none. */
+export const POISONS = ["hashes", "notFinite"] as const;
 /** Ways in which a host lies to others while it computes as it should. */
-export const LIES = ["pieces", "hashes", "reports", "garbage", "notFinite", "silence"] as const;
-/** See {@link LIES}. */
-export type Lie = (typeof LIES)[number];
+export type Lie = (typeof LIES)[number] | (typeof POISONS)[number];
 
 /** One fault. */
 export const faultSchema = z.discriminatedUnion("kind", [
@@ -59,7 +61,13 @@ export const faultSchema = z.discriminatedUnion("kind", [
     driftPpm: z.number().min(-1e5).max(1e5),
   }),
   /** A host lies. Its stage is not watched: it promises nothing. */
-  z.strictObject({ kind: z.literal("lie"), atMs: time, forMs: time, peer, how: z.enum(LIES) }),
+  z.strictObject({
+    kind: z.literal("lie"),
+    atMs: time,
+    forMs: time,
+    peer,
+    how: z.enum([...LIES, ...POISONS]),
+  }),
 ]);
 
 /** See {@link faultSchema}. */

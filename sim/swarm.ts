@@ -35,6 +35,9 @@ function simulatedSignature(peer: PeerId, bytes: Uint8Array): Uint8Array {
   return new Uint8Array(createHash("sha256").update(peer).update(bytes).digest());
 }
 
+/** What the calendar says at virtual time 0: some day, so that a clock that is behind is not before the epoch. */
+const EPOCH_START_MS = 1_750_000_000_000;
+
 /** What a simulated swarm is made of. */
 export interface SwarmOptions {
   readonly manifest: Manifest;
@@ -60,6 +63,8 @@ export interface SwarmOptions {
   readonly wireOf?: (wire: Wire) => Wire;
   /** Where peers meet; default: a directory that all of them share. */
   readonly rendezvous?: (clock: Clock) => SharedRendezvous;
+  /** Told of every event of the run. */
+  readonly onEvent?: (event: RunEvent) => void;
   /** An actor crashed for good; default: the simulation throws. */
   readonly onCrash?: (peer: PeerId, failure: Failure) => void;
 }
@@ -81,6 +86,7 @@ export class SimulatedSwarm {
   readonly #options: SwarmOptions;
   readonly #peers = new Map<PeerId, Peer>();
   readonly #wires = new Map<PeerId, Wire>();
+  readonly #hosts = new Set<PeerId>();
   readonly #devices = new Map<PeerId, Device>();
 
   constructor(options: SwarmOptions) {
@@ -88,6 +94,7 @@ export class SimulatedSwarm {
     this.simulation = new Simulation({
       seed: options.seed,
       trace: options.trace,
+      epochStartMs: EPOCH_START_MS,
       costs: {
         durationMs: options.durationMs ?? ((_, work) => defaultDurationMs(work)),
         lane: (_, work) => work.kind === "lookup" || work.kind === "announce" ? undefined : "compute",
@@ -107,6 +114,7 @@ export class SimulatedSwarm {
   /** Starts a host; without `stage` it takes the neediest. */
   startHost(peer: PeerId, stage?: number, snapshots?: SnapshotStore): void {
     const { manifest } = this.#options;
+    this.#hosts.add(peer);
     const openStage = this.#options.openStage ?? ((index) => {
       const device = new ReferenceDevice();
       this.#devices.set(peer, device);
@@ -137,7 +145,10 @@ export class SimulatedSwarm {
         dataset,
         steps,
         resume,
-        onEvent: (event) => this.events.push(event),
+        onEvent: (event) => {
+          this.events.push(event);
+          this.#options.onEvent?.(event);
+        },
       }),
     );
   }
@@ -145,6 +156,11 @@ export class SimulatedSwarm {
   /** Whether the peer is up. */
   isUp(peer: PeerId): boolean {
     return this.#peers.has(peer);
+  }
+
+  /** Hosts that are up. */
+  hosts(): PeerId[] {
+    return [...this.#hosts].filter((peer) => this.#peers.has(peer));
   }
 
   /** What each peer that is up has waiting, by actor. */

@@ -1,0 +1,121 @@
+import assert from "node:assert/strict";
+import type { StepUpdate } from "../stages/mod.ts";
+import { OneStage } from "./checkers/one_stage.ts";
+import type { CountingStage } from "./counting_stage.ts";
+import { drawScenario, parseScenario, type Scenario } from "./scenario.ts";
+import { type Outcome, play, type WorldOptions } from "./world.ts";
+
+/** A small quiet world in which nothing goes wrong but what a test adds. */
+function quiet(change: Partial<Scenario> = {}): Scenario {
+  return {
+    ...drawScenario(1, []),
+    forwardMs: 10,
+    backwardMs: 20,
+    breakMs: 10_000,
+    boundMs: 60_000,
+    ...change,
+  };
+}
+
+async function checkersThatFire(options: WorldOptions, scenario = quiet()): Promise<string[]> {
+  const { violations } = await play(scenario, options);
+  return [...new Set(violations.map(({ checker }) => checker))];
+}
+
+/** Puts another way to do one thing in the place of a stage's own. */
+function spoiling(change: (stage: CountingStage, peer: string) => void): WorldOptions {
+  return {
+    spoil: (stage, peer) => {
+      change(stage, peer);
+      return stage;
+    },
+  };
+}
+
+Deno.test("a quiet world runs, and no checker fires", async () => {
+  const outcome = await play(quiet());
+  assert.deepEqual(outcome.violations, []);
+  assert.ok(outcome.stepsBeforeHeal > 5);
+  assert.equal(outcome.lost, 0);
+  assert.ok(outcome.points.at(-1)!.serving.every((hosts) => hosts >= 2));
+});
+
+Deno.test("the same scenario has the same outcome, also after a trip through a file", async () => {
+  const scenario = drawScenario(3);
+  const strip = ({ points, ...rest }: Outcome) => ({ ...rest, points: points.length });
+  const first = strip(await play(scenario));
+  assert.deepEqual(strip(await play(parseScenario(JSON.stringify(scenario)))), first);
+  assert.notDeepEqual(strip(await play(drawScenario(4))), first);
+});
+
+// --- each checker fires when its promise is broken on purpose ---------------------------------------
+
+Deno.test("a micro-batch that is counted twice is seen", async () => {
+  const options = spoiling((stage, peer) => {
+    const { gradientSum } = stage;
+    stage.gradientSum = async () => {
+      const sum = await gradientSum.call(stage);
+      if (peer === "host-0-1" && sum[0] === 1) sum[0]++;
+      return sum;
+    };
+  });
+  assert.deepEqual(await checkersThatFire(options), ["exactly once"]);
+});
+
+Deno.test("a micro-batch that is lost is seen", async () => {
+  const options = spoiling((stage) => {
+    const { backward } = stage;
+    let left = 1;
+    stage.backward = (key, gradient, { accumulate }) =>
+      backward.call(stage, key, gradient, { accumulate: accumulate && left-- <= 0 });
+  });
+  assert.deepEqual(await checkersThatFire(options), ["exactly once"]);
+});
+
+Deno.test("a replica that strays is seen", async () => {
+  const options = spoiling((stage, peer) => {
+    const { apply } = stage;
+    stage.apply = (update: StepUpdate) =>
+      apply.call(stage, peer === "host-0-1" ? { ...update, learningRate: 2 * update.learningRate } : update);
+  });
+  assert.deepEqual(await checkersThatFire(options), ["same bits"]);
+});
+
+Deno.test("a host that holds two stages, or counts for two, is seen", () => {
+  const seen: string[] = [];
+  const checker = new OneStage(({ words }) => seen.push(words));
+  checker.opened("host", 1);
+  checker.closed("host", 1);
+  checker.opened("host", 2);
+  checker.counted("host", { step: 4, stage: 2, microBatch: 0, check: 0 });
+  checker.gone("host");
+  checker.opened("host", 0);
+  checker.counted("host", { step: 4, stage: 0, microBatch: 0, check: 0 });
+  assert.deepEqual(seen, []);
+  checker.opened("host", 1);
+  checker.counted("host", { step: 4, stage: 1, microBatch: 0, check: 0 });
+  assert.deepEqual(seen, ["host holds stages 0 and 1 at once", "host counted for stages 0 and 1 in step 4"]);
+});
+
+Deno.test("a stage that keeps more than it may is seen", async () => {
+  const options = spoiling((stage) => Object.defineProperty(stage, "kept", { get: () => 17 }));
+  assert.deepEqual(await checkersThatFire(options), ["within bounds"]);
+});
+
+Deno.test("a run that doesn't go on after the heal is seen", async () => {
+  const options = spoiling((stage, peer) => {
+    const { apply } = stage;
+    stage.apply = (update) =>
+      peer.startsWith("host-1") && stage.step >= 4
+        ? Promise.reject(new RangeError("out of memory"))
+        : apply.call(stage, update);
+  });
+  assert.deepEqual(await checkersThatFire(options), ["progress"]);
+});
+
+Deno.test("an actor that crashes is seen", async () => {
+  const options = spoiling((stage, peer) => {
+    if (peer === "host-0-1") stage.describeState = () => Promise.reject(new Error("a bug"));
+  });
+  assert.deepEqual(await checkersThatFire(options), ["no crash"]);
+});
