@@ -19,7 +19,7 @@ import {
   walkKey,
 } from "./messages.ts";
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
-import { Donation, DONATION_TIMER, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
+import { Donation, DONATION_TIMER, type Remains, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
 import { stageService } from "../routing/mod.ts";
 import {
   checkStateManifest,
@@ -44,6 +44,11 @@ export interface SnapshotStore {
     stage: number,
     stateHash: string,
   ): Promise<{ readonly manifest: StateManifest; readonly bytes: Uint8Array }>;
+  /**
+   * Pieces by name, as far as files on the disk hold them, damaged ones included. Each is what its name
+   * says. Without it a state that is not on the disk whole is fetched whole.
+   */
+  salvage?(stage: number, pieces: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>>;
   /** Writes one down, so that a crash meanwhile leaves the ones before it whole. */
   save(stage: number, manifest: StateManifest, bytes: Uint8Array): Promise<void>;
 }
@@ -120,6 +125,11 @@ class Host implements Role {
   #coordinator: PeerId | undefined;
   #term = -1;
   #transfer: Transfer | undefined;
+  #importing = false;
+  /** What the last transfer left, if it was not whole. */
+  #remains: Remains | undefined;
+  /** Donors that have lied. */
+  readonly #liars = new Set<PeerId>();
   #missed = 0;
   #helloTimer: Timer | undefined;
   #totalAccumulated = 0;
@@ -269,34 +279,68 @@ class Host implements Role {
 
   #restore({ step, stateHash, donors }: MessageOf<"restore">): void {
     const stage = this.#stage;
-    if (stage === undefined || this.#transfer !== undefined) return;
+    if (stage === undefined || this.#importing) return;
+    if (this.#transfer?.stateHash === stateHash) return this.#transfer.addDonors(donors);
     if (this.#manifest?.stateHash === stateHash && stage.step === step) return;
-    this.#pause(`fetching the state of step ${step}`);
-    const onDisk = this.#snapshots.some((snapshot) => snapshot.stateHash === stateHash);
-    if (onDisk && this.#options.snapshots !== undefined) {
-      const snapshots = this.#options.snapshots;
-      return this.#import(async () => await snapshots.load(stage.index, stateHash));
+    if (this.#transfer !== undefined) {
+      // The run has gone on: what arrives now would be too late.
+      this.#missed++;
+      this.#endTransfer(this.#transfer.remains);
     }
+    this.#pause(`fetching the state of step ${step}`);
+    const { snapshots } = this.#options;
+    if (snapshots !== undefined && this.#snapshots.some((snapshot) => snapshot.stateHash === stateHash)) {
+      return this.#import(stateHash, async () => await snapshots.load(stage.index, stateHash));
+    }
+    if (this.#liars.size > REPLICAS_MAX) this.#liars.clear();
     this.#transfer = new Transfer({
       context: this.#context,
       stateHash,
       donors,
+      remains: this.#remains,
+      liars: this.#liars,
       check: (manifest) => checkStateManifest(this.#options.layout(stage.index), manifest),
+      described: (manifest) => this.#lookOnDisk(manifest),
       whole: (manifest, bytes) => {
-        this.#transfer = undefined;
-        this.#import(() => Promise.resolve({ manifest, bytes }));
+        this.#endTransfer(undefined);
+        this.#import(stateHash, () => Promise.resolve({ manifest, bytes }));
       },
       failed: (reason) => {
-        this.#transfer = undefined;
         this.#missed++;
+        this.#endTransfer(this.#transfer?.remains);
         this.#setTrouble(reason);
       },
     });
+    this.#remains = undefined;
     this.#transfer.start();
   }
 
-  #import(load: () => Promise<WholeState>): void {
+  #endTransfer(remains: Remains | undefined): void {
+    this.#transfer?.cancel();
+    this.#transfer = undefined;
+    this.#remains = remains;
+  }
+
+  /** A snapshot that is damaged, or of another step, may still hold pieces of this state. */
+  #lookOnDisk({ stateHash, pieces }: Omit<StateManifest, "step">): void {
+    const { snapshots } = this.#options;
+    if (snapshots?.salvage === undefined) return;
+    const { index } = this.#stage!;
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "salvage", amount: pieces.length },
+        () => snapshots.salvage!(index, pieces),
+        (found) => {
+          if (this.#transfer?.stateHash === stateHash) this.#transfer.reuse(found);
+        },
+        // Donors have them all.
+        (error) => this.#context.trace("trouble", { reason: reasonOf(error) }),
+      ));
+  }
+
+  #import(stateHash: string, load: () => Promise<WholeState>): void {
     const stage = this.#stage!;
+    this.#importing = true;
     this.#enqueue(CONTROL, () =>
       this.#jobs.start(
         { kind: "import", amount: stage.parameters },
@@ -306,12 +350,18 @@ class Host implements Role {
           return manifest;
         },
         (manifest) => {
+          this.#importing = false;
           this.#manifest = manifest;
           this.#startStep();
           this.#missed++;
           this.#sayHello();
         },
-        (error) => this.#setTrouble(reasonOf(error)),
+        (error) => {
+          this.#importing = false;
+          // If it was on the disk it is not to be had from there: the next time donors are asked.
+          this.#snapshots = this.#snapshots.filter((snapshot) => snapshot.stateHash !== stateHash);
+          this.#setTrouble(reasonOf(error));
+        },
       ));
   }
 

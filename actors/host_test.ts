@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Simulation } from "./core/simulation.ts";
 import type { ActorSystem } from "./core/system.ts";
 import { host, type HostStatus } from "./host.ts";
-import { HELD_WALKS_MAX } from "./limits.ts";
+import { HELD_WALKS_MAX, OFFER_MS_MAX } from "./limits.ts";
 import type { Message, MessageOf, RemoteMessage } from "./messages.ts";
 import { behaviour } from "./role.ts";
 import { announcementOf } from "./testing/announcement.ts";
@@ -281,4 +281,40 @@ Deno.test("a sum that can't be had is forgotten, so that the next round replays 
   await hosting.pass(4 * WORK_MS);
   assert.match(hosting.of("reduceFailed")[0].message.reason, /out of memory/);
   assert.deepEqual(await heldAtPrepare(hosting, 1), []);
+});
+
+Deno.test("a question whose next stage has nobody is not kept for ever: its reader hears that it failed", async () => {
+  const hosting = await Hosting.serving();
+  const walk = { ...forward().walk, purpose: "generate" as const };
+  hosting.deliver("reader", forward({ walk, trainer: "reader", mask: [] }));
+  await hosting.pass(OFFER_MS_MAX + 2 * WORK_MS);
+  const [{ to, message }, ...more] = hosting.of("failed");
+  assert.deepEqual([to, message.walk, more], ["reader", walk, []]);
+  assert.match(message.reason, /no host of stage 1 computed it/);
+  assert.ok(hosting.stage.calls.includes("release generate/0/0/1/0"));
+});
+
+Deno.test("who is told that a walk was given up says that it waits itself, unless it owes the gradient", async () => {
+  const hosting = await Hosting.serving();
+  for (const microBatch of [0, 1]) hosting.deliver("trainer", forward({}, microBatch));
+  await hosting.pass(3 * WORK_MS);
+  hosting.deliver("next", { kind: "processed", walk: forward({}, 0).walk, stage: 1 });
+  await hosting.pass(1);
+  const giveUp = (microBatch: number) => {
+    hosting.deliver("trainer", { kind: "givenUp", walk: forward({}, microBatch).walk, stage: 0 });
+  };
+  giveUp(0);
+  await hosting.pass(1);
+  assert.deepEqual(hosting.of("abandoned").map(({ to, message }) => [to, message.walk.microBatch]), [[
+    "trainer",
+    0,
+  ]]);
+  assert.deepEqual(hosting.of("givenUp").map(({ to, message }) => [to, message.walk.microBatch]), [[
+    "next",
+    0,
+  ]]);
+  await walkThere(hosting, 1);
+  giveUp(1);
+  await hosting.pass(1);
+  assert.equal(hosting.of("abandoned").length, 1);
 });

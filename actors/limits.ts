@@ -109,6 +109,9 @@ export const JOIN_HOLD_MS = 10_000;
 /** A donor keeps the copy of its state that it gives away for so long after the last request. */
 export const DONATION_LEASE_MS = 15_000;
 
+/** A donor that owes something and is silent for so long is dropped: a piece over an uplink of 1 Mb/s, and some. */
+export const DONOR_SILENCE_MS = 10_000;
+
 /** Pieces that a joining host has asked for and not got. */
 export const PIECES_IN_FLIGHT_MAX = 4;
 

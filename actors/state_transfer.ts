@@ -2,13 +2,15 @@
  * How a stage's state gets from hosts that have it to one that needs it: cut
  * into pieces that are named by their content, asked for from several donors at
  * once. Every piece is checked against the manifest, and the manifest against
- * the hash that the coordinator named; no donor's word is believed.
+ * the hash that was asked for; no donor's word is believed. What has arrived
+ * outlives a transfer that breaks. It holds one state in memory, or two while
+ * pieces of an earlier transfer are looked through, and never more.
  */
 
 import { createHash } from "node:crypto";
 import type { Context, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
-import { DONATION_LEASE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
+import { DONATION_LEASE_MS, DONOR_SILENCE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { reasonOf } from "./role.ts";
 
@@ -20,8 +22,13 @@ export const TRANSFER_TIMER = "transfer";
 /** The name of the timer of a donation. */
 export const DONATION_TIMER = "donation";
 
-/** A donor that is silent for so long is dropped. */
-const DONOR_SILENCE_MS = 5000;
+/** What has arrived of a state: pieces that are what their names say. */
+export interface Remains {
+  readonly manifest: StateManifest;
+  /** As long as the state; only the arrived pieces mean something. */
+  readonly bytes: Uint8Array;
+  readonly arrived: ReadonlySet<number>;
+}
 
 /** A state on its way to this host. */
 export class Transfer {
@@ -30,11 +37,15 @@ export class Transfer {
   readonly #check: (manifest: StateManifest) => void;
   readonly #whole: (manifest: StateManifest, bytes: Uint8Array) => void;
   readonly #failed: (reason: string) => void;
+  readonly #described: (manifest: StateManifest) => void;
+  readonly #liars: Set<PeerId>;
+  #remains: Remains | undefined;
   /** Donors that may still be asked, and those that have offered. */
   readonly #donors: Set<PeerId>;
   readonly #offered: PeerId[] = [];
   /** Piece number → who was asked for it. */
   readonly #asked = new Map<number, PeerId>();
+  readonly #arrived = new Set<number>();
   #missing: number[] = [];
   #manifest: StateManifest | undefined;
   #bytes: Uint8Array = new Uint8Array(0);
@@ -50,29 +61,56 @@ export class Transfer {
     readonly check: (manifest: StateManifest) => void;
     readonly whole: (manifest: StateManifest, bytes: Uint8Array) => void;
     readonly failed: (reason: string) => void;
+    /** The manifest is known: whoever has pieces of it already may hand them in, see {@link Transfer.reuse}. */
+    readonly described?: (manifest: StateManifest) => void;
+    /** What an earlier transfer left, of this state or of another. */
+    readonly remains?: Remains;
+    /** Who has lied in earlier transfers; whoever lies in this one is added. */
+    readonly liars?: Set<PeerId>;
   }) {
     this.#context = options.context;
     this.stateHash = options.stateHash;
     this.#check = options.check;
     this.#whole = options.whole;
     this.#failed = options.failed;
-    this.#donors = new Set(options.donors.filter((donor) => donor !== options.context.peer));
+    this.#described = options.described ?? (() => {});
+    this.#remains = options.remains;
+    this.#liars = options.liars ?? new Set();
+    this.#donors = new Set(options.donors.filter((donor) => this.#mayBeAsked(donor)));
   }
 
   /** Asks every donor. */
   start(): void {
-    for (const donor of [...this.#donors]) {
-      if (
-        !this.#context.tell({ peer: donor, actor: "host" }, {
-          kind: "stateRequest",
-          stateHash: this.stateHash,
-        })
-      ) {
-        this.drop(donor, "it can't be reached");
-      }
-    }
+    for (const donor of [...this.#donors]) this.#request(donor);
     this.#touch();
     this.#failIfNobodyIsLeft();
+  }
+
+  /** Somebody else has it too, or somebody who was silent is worth another try. */
+  addDonors(donors: readonly PeerId[]): void {
+    for (const donor of donors) {
+      if (this.#over || this.#donors.has(donor) || !this.#mayBeAsked(donor)) continue;
+      this.#donors.add(donor);
+      this.#request(donor);
+    }
+  }
+
+  /** What has arrived so far; nothing while it isn't known what is to arrive. */
+  get remains(): Remains | undefined {
+    if (this.#manifest === undefined) return this.#remains;
+    return { manifest: this.#manifest, bytes: this.#bytes, arrived: this.#arrived };
+  }
+
+  /** Pieces that were found elsewhere, by name. Those that are not what their name says are passed over. */
+  reuse(found: ReadonlyMap<string, Uint8Array>): void {
+    const manifest = this.#manifest;
+    if (this.#over || manifest === undefined) return;
+    for (const piece of this.#missing) {
+      const bytes = found.get(manifest.pieces[piece]);
+      if (bytes !== undefined && this.#isPiece(manifest, piece, bytes)) this.#keep(manifest, piece, bytes);
+    }
+    this.#missing = this.#missing.filter((piece) => !this.#arrived.has(piece));
+    this.#endIfWhole();
   }
 
   /** A donor offers. */
@@ -84,14 +122,13 @@ export class Transfer {
       try {
         this.#check(manifest);
       } catch (error) {
-        return this.drop(from, reasonOf(error));
+        return this.#dropLiar(from, reasonOf(error));
       }
-      this.#manifest = manifest;
-      this.#bytes = new Uint8Array(manifest.bytes);
-      this.#missing = manifest.pieces.map((_, index) => index).reverse();
+      this.#begin(manifest);
     }
     this.#offered.push(from);
     this.#touch();
+    this.#endIfWhole();
     this.#ask();
   }
 
@@ -105,18 +142,14 @@ export class Transfer {
     if (stateHash !== this.stateHash || this.#asked.get(piece) !== from || this.#manifest === undefined) {
       return;
     }
-    if (createHash("sha256").update(bytes).digest("hex") !== this.#manifest.pieces[piece]) {
-      return this.drop(from, `piece ${piece} is not what its hash says`);
+    if (!this.#isPiece(this.#manifest, piece, bytes)) {
+      return this.#dropLiar(from, `piece ${piece} is not what its hash says`);
     }
-    const offset = piece * this.#manifest.pieceBytes;
-    if (offset + bytes.length > this.#bytes.length) return this.drop(from, `piece ${piece} is too long`);
     this.#asked.delete(piece);
-    this.#bytes.set(bytes, offset);
+    this.#keep(this.#manifest, piece, bytes);
     this.#touch();
-    if (this.#missing.length === 0 && this.#asked.size === 0) {
-      this.cancel();
-      this.#whole(this.#manifest, this.#bytes);
-    } else this.#ask();
+    this.#endIfWhole();
+    this.#ask();
   }
 
   /** This donor is not asked again; what it owed is asked of others. */
@@ -145,6 +178,63 @@ export class Transfer {
   cancel(): void {
     this.#over = true;
     this.#timer?.cancel();
+  }
+
+  #mayBeAsked(donor: PeerId): boolean {
+    return donor !== this.#context.peer && !this.#liars.has(donor);
+  }
+
+  #dropLiar(donor: PeerId, reason: string): void {
+    this.#liars.add(donor);
+    this.drop(donor, reason);
+  }
+
+  #request(donor: PeerId): void {
+    const { stateHash } = this;
+    const sent = this.#context.tell({ peer: donor, actor: "host" }, { kind: "stateRequest", stateHash });
+    if (!sent) this.drop(donor, "it can't be reached");
+  }
+
+  /** What is to arrive is known; some of it may be here. */
+  #begin(manifest: StateManifest): void {
+    const remains = this.#remains;
+    this.#remains = undefined;
+    this.#manifest = manifest;
+    if (remains?.manifest.stateHash === manifest.stateHash) {
+      this.#bytes = remains.bytes;
+      for (const piece of remains.arrived) this.#arrived.add(piece);
+    } else this.#bytes = new Uint8Array(manifest.bytes);
+    this.#missing = manifest.pieces.flatMap((_, piece) => this.#arrived.has(piece) ? [] : [piece]).reverse();
+    if (remains !== undefined && remains.bytes !== this.#bytes) {
+      this.reuse(
+        new Map([...remains.arrived].map((piece) => {
+          const start = piece * remains.manifest.pieceBytes;
+          return [
+            remains.manifest.pieces[piece],
+            remains.bytes.subarray(start, start + remains.manifest.pieceBytes),
+          ];
+        })),
+      );
+    }
+    if (!this.#over) this.#described(manifest);
+  }
+
+  #isPiece({ pieces, pieceBytes, bytes: length }: StateManifest, piece: number, bytes: Uint8Array): boolean {
+    if (bytes.length !== Math.min(pieceBytes, length - piece * pieceBytes)) return false;
+    return createHash("sha256").update(bytes).digest("hex") === pieces[piece];
+  }
+
+  #keep({ pieceBytes }: StateManifest, piece: number, bytes: Uint8Array): void {
+    this.#bytes.set(bytes, piece * pieceBytes);
+    this.#arrived.add(piece);
+  }
+
+  #endIfWhole(): void {
+    if (this.#over || this.#manifest === undefined || this.#arrived.size < this.#manifest.pieces.length) {
+      return;
+    }
+    this.cancel();
+    this.#whole(this.#manifest, this.#bytes);
   }
 
   #ask(): void {

@@ -3,10 +3,10 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { Simulation } from "./core/simulation.ts";
 import type { ActorSystem } from "./core/system.ts";
-import { DONATION_LEASE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
+import { DONATION_LEASE_MS, DONOR_SILENCE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { behaviour } from "./role.ts";
-import { Donation, Transfer } from "./state_transfer.ts";
+import { Donation, type Remains, Transfer } from "./state_transfer.ts";
 
 type Manifest = Omit<MessageOf<"stateOffer">, "kind">;
 
@@ -21,8 +21,12 @@ function stateHashOf({ step, pieces, pieceBytes, bytes }: Omit<Manifest, "stateH
 }
 
 /** A state of so many bytes, and what it is made of. */
-function stateOf(length: number): { readonly manifest: Manifest; readonly bytes: Uint8Array } {
+function stateOf(length: number, changed: readonly number[] = []): {
+  readonly manifest: Manifest;
+  readonly bytes: Uint8Array;
+} {
   const bytes = Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 6)) % 251);
+  for (const piece of changed) bytes[piece * PIECE_BYTES] ^= 1;
   const pieces: string[] = [];
   for (let at = 0; at < length; at += PIECE_BYTES) pieces.push(sha256(bytes.subarray(at, at + PIECE_BYTES)));
   const rest = { step: 3, pieces, pieceBytes: PIECE_BYTES, bytes: length };
@@ -51,7 +55,15 @@ class Fetching {
 
   constructor(
     donors: readonly string[],
-    options: { readonly length?: number; readonly fault?: Fault; readonly empty?: readonly string[] } = {},
+    options: {
+      readonly length?: number;
+      readonly fault?: Fault;
+      readonly empty?: readonly string[];
+      readonly first?: readonly string[];
+      readonly remains?: Remains;
+      readonly liars?: Set<string>;
+      readonly found?: ReadonlyMap<string, Uint8Array>;
+    } = {},
   ) {
     const { clock } = this.simulation;
     this.state = stateOf(options.length ?? 20 * PIECE_BYTES - 7);
@@ -103,7 +115,10 @@ class Fetching {
       transfer = new Transfer({
         context,
         stateHash: this.state.manifest.stateHash,
-        donors,
+        donors: options.first ?? donors,
+        remains: options.remains,
+        liars: options.liars,
+        described: () => transfer.reuse(options.found ?? new Map()),
         check: (manifest) => {
           if (stateHashOf(manifest) !== manifest.stateHash) throw new TypeError("Cannot believe manifest");
         },
@@ -254,7 +269,7 @@ Deno.test("without a donor it fails at once, oneself being none", () => {
 Deno.test("donors that never answer cost one silence", async () => {
   const fetching = new Fetching(["a", "b"], { fault: () => undefined });
   fetching.transfer.start();
-  await fetching.run(5000);
+  await fetching.run(DONOR_SILENCE_MS);
   fetching.assertFailed();
 });
 
@@ -300,6 +315,81 @@ Deno.test("a transfer that is cancelled says nothing more", async () => {
   fetching.transfer.cancel();
   await fetching.run();
   assert.deepEqual(fetching.ends, []);
+});
+
+Deno.test("what has arrived outlives the transfer: the next one asks for the rest", async () => {
+  const broken = new Fetching(["a", "b"]);
+  broken.transfer.start();
+  await broken.simulation.run({ until: () => broken.asked.length > 10 });
+  const remains = broken.transfer.remains!;
+  const arrived = remains.arrived.size;
+  assert.ok(arrived > 0);
+  for (const donor of ["a", "b"]) broken.transfer.drop(donor, "the connection broke");
+  broken.assertFailed();
+
+  const next = new Fetching(["c"], { remains });
+  next.transfer.start();
+  await next.run();
+  next.assertWhole();
+  assert.equal(next.asked.length, next.state.manifest.pieces.length - arrived);
+});
+
+Deno.test("pieces that an older state has in common with this one are not asked for again", async () => {
+  const length = 20 * PIECE_BYTES - 7;
+  const changed = [0, 7, 19];
+  const { manifest, bytes } = stateOf(length, changed);
+  const arrived = new Set(manifest.pieces.keys());
+  const fetching = new Fetching(["a"], { remains: { manifest, bytes, arrived } });
+  fetching.transfer.start();
+  await fetching.run();
+  fetching.assertWhole();
+  assert.deepEqual(fetching.asked.map(({ piece }) => piece), changed);
+});
+
+Deno.test("pieces found on the disk are used if they are what their names say", async () => {
+  const { manifest, bytes } = stateOf(20 * PIECE_BYTES - 7);
+  const found = new Map(manifest.pieces.map((name, piece) => {
+    const content = bytes.slice(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES);
+    if (piece === 5) content[0] ^= 1;
+    return [name, piece === 6 ? new Uint8Array(0) : content];
+  }));
+  const fetching = new Fetching(["a"], { found });
+  fetching.transfer.start();
+  await fetching.run();
+  fetching.assertWhole();
+  assert.deepEqual(fetching.asked.map(({ piece }) => piece), [5, 6]);
+
+  const whole = new Fetching(["a"], { found: new Map([...found, ...stateMap(bytes)]) });
+  whole.transfer.start();
+  await whole.run();
+  whole.assertWhole();
+  assert.deepEqual(whole.asked, []);
+});
+
+function stateMap(bytes: Uint8Array): [string, Uint8Array][] {
+  return Array.from({ length: Math.ceil(bytes.length / PIECE_BYTES) }, (_, piece) => {
+    const content = bytes.slice(piece * PIECE_BYTES, (piece + 1) * PIECE_BYTES);
+    return [sha256(content), content];
+  });
+}
+
+Deno.test("donors that are named later are asked too; one that has lied is not, not even by the next transfer", async () => {
+  const liars = new Set<string>();
+  const fault: Fault = (donor, message) =>
+    donor === "a" && message.kind === "piece" ? { ...message, bytes: new Uint8Array(3) } : message;
+  const fetching = new Fetching(["a", "b", "c"], { first: ["a", "b"], fault, liars });
+  fetching.transfer.start();
+  await fetching.simulation.run({ until: () => liars.size > 0 });
+  const before = fetching.asked.length;
+  fetching.transfer.addDonors(["a", "b", "c", "receiver"]);
+  await fetching.run();
+  fetching.assertWhole();
+  const later = new Set(fetching.asked.slice(before).map(({ of }) => of));
+  assert.deepEqual(later, new Set(["b", "c"]));
+
+  const next = new Fetching(["a"], { liars });
+  next.transfer.start();
+  next.assertFailed();
 });
 
 Deno.test("a donor keeps its copy for as long as somebody asks for it", async () => {

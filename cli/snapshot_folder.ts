@@ -53,6 +53,10 @@ export class SnapshotFolder implements SnapshotStore {
     await this.#snapshots(stage).write(manifest, bytes);
   }
 
+  async salvage(stage: number, pieces: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+    return await this.#snapshots(stage).salvage(pieces);
+  }
+
   #tell(rejected: readonly RejectedSnapshot[]): void {
     for (const { name, reason } of rejected) this.#onRejected(name, reason);
   }

@@ -11,7 +11,7 @@ import { z } from "zod";
 import { canonicalJson } from "../run/mod.ts";
 import type { StageLayout } from "./parameters.ts";
 import type { StateManifest } from "./stage.ts";
-import { BadState, checkState, PIECE_BYTES, stateBytes } from "./state.ts";
+import { BadState, checkState, isNamed, PIECE_BYTES, stateBytes } from "./state.ts";
 
 /** A flat folder of files. */
 export interface Disk {
@@ -142,6 +142,34 @@ export class Snapshots {
     return { manifests, rejected };
   }
 
+  /**
+   * Pieces by name, as far as files hold them, though the rest of a file may be damaged, or of another
+   * step. Each is a piece whose hash is its name. Reads every file that says it has one.
+   */
+  async salvage(wanted: readonly string[]): Promise<Map<string, Uint8Array>> {
+    const missing = new Set(wanted);
+    const found = new Map<string, Uint8Array>();
+    for (const { name } of await this.#newestFirst()) {
+      if (missing.size === 0) break;
+      try {
+        const contents = await this.#disk.read(name, this.#bytesMax());
+        if (contents === undefined) continue;
+        const { header, bytes } = this.#parts(contents);
+        header.manifest.pieces.forEach((piece, index) => {
+          if (!missing.has(piece)) return;
+          const content = bytes.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES);
+          if (!isNamed(content, piece)) return;
+          // A copy: the file's contents need not stay in memory for one piece of them.
+          found.set(piece, content.slice());
+          missing.delete(piece);
+        });
+      } catch (error) {
+        if (!(error instanceof BadState || error instanceof RangeError)) throw error;
+      }
+    }
+    return found;
+  }
+
   async #find(isWanted: (manifest: StateManifest) => boolean): Promise<Restored> {
     const rejected: RejectedSnapshot[] = [];
     for (const { name } of await this.#newestFirst()) {
@@ -160,6 +188,14 @@ export class Snapshots {
   }
 
   #parse(contents: Uint8Array): WholeState {
+    const { header, bytes } = this.#parts(contents);
+    checkState(this.#layout, header.manifest, bytes);
+    return { manifest: header.manifest, bytes };
+  }
+
+  #parts(
+    contents: Uint8Array,
+  ): { readonly header: z.output<typeof headerSchema>; readonly bytes: Uint8Array } {
     const end = contents.subarray(0, this.#headerBytesMax()).indexOf(LINE_END);
     if (end < 0) throw new BadState("Cannot read snapshot: it has no header");
     const header = parseHeader(contents.subarray(0, end));
@@ -169,9 +205,7 @@ export class Snapshots {
           `expected stage ${this.#stage} of run ${JSON.stringify(this.#run)}`,
       );
     }
-    const bytes = contents.subarray(end + 1);
-    checkState(this.#layout, header.manifest, bytes);
-    return { manifest: header.manifest, bytes };
+    return { header, bytes: contents.subarray(end + 1) };
   }
 
   async #newestFirst(): Promise<{ readonly name: string; readonly number: number }[]> {

@@ -145,3 +145,21 @@ Deno.test("a disk that fails is not taken for a broken snapshot", async () => {
   disk.read = () => Promise.reject(new Error("input/output error"));
   await assert.rejects(at(disk).restore(), /input\/output error/);
 });
+
+Deno.test("pieces can be had from a file that is damaged elsewhere, and none that is not what its name says", async () => {
+  const [piece] = stateAt(2).manifest.pieces;
+  const disk = await written(1, 2);
+  const whole = disk.files.get(NEWEST)!;
+  const stepAt = new TextDecoder().decode(whole).indexOf('"step":') + '"step":'.length;
+  const otherStep = whole.slice();
+  otherStep[stepAt] ^= 1;
+  disk.files.set(NEWEST, otherStep);
+  assert.equal((await at(disk).load(stateAt(2).manifest.stateHash)).state, undefined);
+  assert.deepEqual([...await at(disk).salvage([piece, "0".repeat(64)])], [[piece, stateAt(2).bytes]]);
+  const otherBytes = whole.slice();
+  otherBytes[whole.length - 1] ^= 1;
+  disk.files.set(NEWEST, otherBytes);
+  assert.equal((await at(disk).salvage([piece])).size, 0);
+  disk.files.set(NEWEST, new Uint8Array(1000));
+  assert.equal((await at(disk).salvage([piece])).size, 0);
+});

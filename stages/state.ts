@@ -148,6 +148,11 @@ export function isPiece(manifest: StateManifest, index: number, bytes: Uint8Arra
   return sha256(bytes) === manifest.pieces[index];
 }
 
+/** Whether these bytes are what a piece of this name holds, of whatever state. */
+export function isNamed(bytes: Uint8Array, piece: string): boolean {
+  return sha256(bytes) === piece;
+}
+
 /**
  * Checks manifest and bytes of a whole state, contents included: numbers must
  * be finite and second moments not negative.
