@@ -14,7 +14,7 @@ import type { Scheduler } from "./core/scheduler.ts";
 import { ActorSystem } from "./core/system.ts";
 import type { TraceSink } from "./core/trace.ts";
 import { coordinator } from "./coordinator.ts";
-import { host, type HostStatus, type SnapshotStore } from "./host.ts";
+import { host, type HostStatus, type PledgeStore, type SnapshotStore } from "./host.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
 import {
   fromFrame,
@@ -93,6 +93,8 @@ export interface HostParts {
   readonly device: string;
   /** Without it the state lives only as long as the peer. */
   readonly snapshots?: SnapshotStore;
+  /** Without it a host that starts again has forgotten whom it follows, and has no voice in who leads. */
+  readonly pledges?: PledgeStore;
   /** Optimizer steps between two snapshots. Default: 10. */
   readonly snapshotEverySteps?: number;
   /** Told of each change of what the host's owner sees. */
@@ -107,6 +109,8 @@ export interface TrainerParts {
   readonly steps?: number;
   /** Whether to go on with a run that has taken steps already. */
   readonly resume: boolean;
+  /** Whether it may go on without most of the hosts that took the last step. Default: no. */
+  readonly withoutQuorum?: boolean;
   /** Told of every event of the run, in order. */
   readonly onEvent: (event: RunEvent) => void;
 }
@@ -133,6 +137,7 @@ export function assembleHost(parts: PeerParts, add: HostParts): Peer {
       stages,
       tokensPerMicroBatch: manifest.sequencesPerMicroBatch * manifest.sequenceLength,
       snapshots: add.snapshots,
+      pledges: add.pledges,
       snapshotEverySteps: add.snapshotEverySteps ?? SNAPSHOT_EVERY_STEPS,
       onChange: add.onChange,
     }),
@@ -163,6 +168,7 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
       updateScale: (squareSum, tokens) => updateScale(squareSum, tokens, clipNorm).scale,
       learningRate: (step) => learningRate(manifest.optimizer, step),
       resume: add.resume,
+      withoutQuorum: add.withoutQuorum ?? false,
       onEvent: add.onEvent,
     }),
   ]);

@@ -21,6 +21,7 @@ interface Early {
 }
 
 interface Averaging {
+  readonly term: number;
   readonly step: number;
   readonly round: number;
   readonly replicas: readonly PeerId[];
@@ -45,7 +46,7 @@ class Averager implements Role {
   readonly #context: Context<Message>;
   #current: Averaging | undefined;
   /** The last round that was begun: what comes for it, or before it, afterwards is late. */
-  #newest = { step: -1, round: -1 };
+  #newest = { term: -1, step: -1, round: -1 };
   #early: Early[] = [];
 
   constructor(context: Context<Message>) {
@@ -71,15 +72,16 @@ class Averager implements Role {
     this.#current?.deadline.cancel();
   }
 
-  #begin({ step, round, replicas, vector }: MessageOf<"average">): void {
+  #begin({ term, step, round, replicas, vector }: MessageOf<"average">): void {
     this.#current?.deadline.cancel();
-    this.#newest = { step, round };
+    this.#newest = { term, step, round };
     const own = replicas.indexOf(this.#context.peer);
     const length = (index: number) =>
       sliceStart(vector.length, index + 1, replicas.length) -
       sliceStart(vector.length, index, replicas.length);
     const ownStart = sliceStart(vector.length, own, replicas.length);
     const current: Averaging = this.#current = {
+      term,
       step,
       round,
       replicas,
@@ -94,7 +96,7 @@ class Averager implements Role {
       deadline: this.#context.after(PHASE_TIMEOUT_MS, {
         kind: "timer",
         name: "average",
-        key: `${step}/${round}`,
+        key: `${term}/${step}/${round}`,
       }),
     };
     replicas.forEach((peer, index) => {
@@ -110,12 +112,19 @@ class Averager implements Role {
   }
 
   #sendRuns(to: PeerId, kind: "part" | "total", values: Float32Array): void {
-    const { step, round } = this.#current!;
+    const { term, step, round } = this.#current!;
     for (let offset = 0; offset < values.length; offset += AVERAGE_CHUNK_FLOATS) {
       const run = values.subarray(offset, offset + AVERAGE_CHUNK_FLOATS);
       const tensor: Tensor = { dataType: "f32", shape: [run.length], data: run };
       if (
-        !this.#context.tell({ peer: to, actor: "averager" }, { kind, step, round, offset, values: tensor })
+        !this.#context.tell({ peer: to, actor: "averager" }, {
+          kind,
+          term,
+          step,
+          round,
+          offset,
+          values: tensor,
+        })
       ) {
         return this.#fail(`replica ${to} can't be reached`);
       }
@@ -124,10 +133,8 @@ class Averager implements Role {
 
   #onRun(from: PeerId, message: MessageOf<"part"> | MessageOf<"total">): void {
     const current = this.#current;
-    if (current === undefined || message.step !== current.step || message.round !== current.round) {
-      const newest = this.#newest;
-      const late = message.step < newest.step ||
-        (message.step === newest.step && message.round <= newest.round);
+    if (current === undefined || compareRounds(message, current) !== 0) {
+      const late = compareRounds(message, this.#newest) <= 0;
       const waiting = this.#early.reduce((sum, early) => sum + early.message.values.data.length, 0);
       if (!late && waiting + message.values.data.length <= EARLY_FLOATS_MAX) {
         this.#early.push({ from, message });
@@ -185,13 +192,14 @@ class Averager implements Role {
   }
 
   #finishIfWhole(): void {
-    const { step, round, total, totalMissing, deadline } = this.#current!;
+    const { term, step, round, total, totalMissing, deadline } = this.#current!;
     if (totalMissing.some((missing) => missing > 0)) return;
     deadline.cancel();
     this.#current = undefined;
     const bytes = new Uint8Array(total.buffer, total.byteOffset, total.byteLength);
     this.#context.tell({ actor: "host" }, {
       kind: "averaged",
+      term,
       step,
       round,
       vector: total,
@@ -205,14 +213,22 @@ class Averager implements Role {
     if (current === undefined) return;
     current.deadline.cancel();
     this.#current = undefined;
-    const { step, round } = current;
+    const { term, step, round } = current;
     this.#context.tell({ actor: "host" }, {
       kind: "averageFailed",
+      term,
       step,
       round,
       reason: `Cannot average step ${step}: ${reason}`,
     });
   }
+}
+
+type Round = Pick<Averaging, "term" | "step" | "round">;
+
+/** Below 0 if `a` came before `b`. A later term may go back to an earlier step. */
+function compareRounds(a: Round, b: Round): number {
+  return a.term - b.term || a.step - b.step || a.round - b.round;
 }
 
 function allFinite(values: Float32Array): boolean {

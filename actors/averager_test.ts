@@ -46,6 +46,7 @@ class Replicas {
       const start = () =>
         void this.systems.get(peer)!.tell({ actor: "averager" }, {
           kind: "average",
+          term: 1,
           step: 1,
           round: 0,
           replicas,

@@ -8,9 +8,15 @@
  *     gathering → between → holding → filling → preparing → reducing → applying → between …
  *                                        ↑  fencing ↓  │        │
  *                                        └─────────────┴────────┘  a host was lost: next round
+ *
+ * A coordinator begins by gathering, whether the run is new, or stood still, or was
+ * another's who is gone: it asks nobody for a promise before enough hosts are
+ * there to form a quorum (`electorate.ts`), and rebuilds the table from what the
+ * hosts that promised say they hold.
  */
 
 import type { PeerId } from "./core/actor.ts";
+import { type Electorate, shortfall } from "./electorate.ts";
 import type { MessageOf, RemoteMessage, Walk } from "./messages.ts";
 
 /** What does not change in a run. */
@@ -23,8 +29,10 @@ export interface CoordinationConfig {
   readonly floor: number;
   /** Whether a run that has taken steps already may go on. */
   readonly resume: boolean;
-  /** Fencing number of this coordinator; a later one has a higher number. */
-  readonly term: number;
+  /** This coordinator: hosts promise themselves to it. */
+  readonly self: PeerId;
+  /** Whether the run may go on without a quorum of the hosts that took the last step. */
+  readonly withoutQuorum: boolean;
   /** Factor of the gradient sum, from the whole model's square sum and the step's tokens. */
   readonly updateScale: (squareSum: number, tokens: number) => number;
   /** Learning rate of the step that is taken when `step` steps have been taken. */
@@ -34,11 +42,17 @@ export interface CoordinationConfig {
 /** What a host said of itself. */
 export type Hello = Omit<MessageOf<"hello">, "kind">;
 
+type Report = NonNullable<Hello["report"]>;
+
 /** What happens to a coordination. */
 export type CoordinationEvent =
   | { readonly kind: "hello"; readonly peer: PeerId; readonly hello: Hello }
   | { readonly kind: "lost"; readonly peer: PeerId; readonly reason: string }
   | { readonly kind: "gathered" }
+  /** A host has promised itself to somebody else under this term. */
+  | { readonly kind: "outranked"; readonly peer: PeerId; readonly term: number }
+  /** Some time has passed: an electorate may be due. */
+  | { readonly kind: "tick" }
   | { readonly kind: "accumulated"; readonly peer: PeerId; readonly report: MessageOf<"accumulated"> }
   | { readonly kind: "walkOver"; readonly walk: Walk; readonly reason: string | null }
   | { readonly kind: "graceOver"; readonly microBatch: number; readonly attempt: number }
@@ -91,6 +105,13 @@ export type Phase =
   | "applying"
   | "done";
 
+/**
+ * Up to so many hosts every change of who serves is settled at once; with more,
+ * once a tick: each costs two messages for every host, and of many hosts most do
+ * not die within a second.
+ */
+const PROMPT_ELECTORATE_MAX = 64;
+
 /** Rounds of one step that may end in disagreement before the run gives up. */
 const DISAGREEMENTS_MAX = 8;
 
@@ -98,6 +119,8 @@ interface Member {
   readonly peer: PeerId;
   readonly stage: number;
   hello: Hello;
+  /** Has promised itself to this coordinator, under the present term. */
+  promised: boolean;
   /** Serves: has the state of the current step and may accumulate. */
   accepted: boolean;
   /** The run has waited for it once already. */
@@ -112,8 +135,19 @@ interface Row {
   walking: boolean;
 }
 
+/** An electorate that this coordinator has named. */
+interface Named {
+  readonly number: number;
+  readonly members: ReadonlySet<PeerId>;
+  /** Whose voice decides when the others are evenly divided. */
+  readonly casting: PeerId;
+  settled: boolean;
+}
+
 /** The coordination of one run. See the head of the file. */
 export class Coordination {
+  /** Fencing number: a host that has promised a higher one follows this no more. 0 before it asks for promises. */
+  term = 0;
   /** Steps applied so far. */
   step = 0;
   round = 0;
@@ -132,9 +166,19 @@ export class Coordination {
   readonly #applied = new Map<PeerId, string>();
   #disagreements = 0;
   #update = { squareSum: 0, learningRate: 0 };
-  #waitingFor: number | undefined;
+  #waitingFor: string | undefined;
   /** Whether the run has been gathered before. */
   #started = false;
+  /** Enough hosts are there: they are asked for their promise. */
+  #campaigning = false;
+  /** The highest term that any host has promised. */
+  #highestTerm = 0;
+  /** Who serves, or who knows of the electorate, has changed since the last look. */
+  #electionIsDue = false;
+  /** What is missing for a quorum of the hosts that serve, until either changes. */
+  #shortOf: { readonly reason: string | null } | undefined;
+  /** Electorates of this term: the one in force, then the one that is to follow it. */
+  #electorates: Named[] = [];
   #commands: Command[] = [];
 
   constructor(config: CoordinationConfig) {
@@ -144,6 +188,12 @@ export class Coordination {
   /** One event. @returns what is to be done, in this order. */
   advance(event: CoordinationEvent): Command[] {
     this.#commands = [];
+    this.#handle(event);
+    if (this.#electionIsDue && this.#members.size <= PROMPT_ELECTORATE_MAX) this.#tick();
+    return this.#commands;
+  }
+
+  #handle(event: CoordinationEvent): void {
     switch (event.kind) {
       case "hello":
         this.#onHello(event.peer, event.hello);
@@ -153,6 +203,12 @@ export class Coordination {
         break;
       case "gathered":
         if (this.phase === "gathering") this.#chooseCommonState();
+        break;
+      case "outranked":
+        this.#onOutranked(event.peer, event.term);
+        break;
+      case "tick":
+        this.#tick();
         break;
       case "accumulated":
         this.#onAccumulated(event.peer, event.report);
@@ -188,7 +244,8 @@ export class Coordination {
         break;
       case "applied":
         if (
-          this.phase === "applying" && event.report.step === this.step + 1 && this.#awaited.delete(event.peer)
+          this.phase === "applying" && event.report.term === this.term &&
+          event.report.step === this.step + 1 && this.#awaited.delete(event.peer)
         ) {
           this.#applied.set(event.peer, event.report.stateHash);
           this.#checkApplied();
@@ -203,7 +260,6 @@ export class Coordination {
       default:
         event satisfies never;
     }
-    return this.#commands;
   }
 
   /** Accepted hosts of each stage. */
@@ -211,6 +267,11 @@ export class Coordination {
     const counts = new Array<number>(this.#config.stages).fill(0);
     for (const member of this.#members.values()) if (member.accepted) counts[member.stage]++;
     return counts;
+  }
+
+  /** Whether hosts follow this coordinator. */
+  get leads(): boolean {
+    return this.phase !== "gathering" && this.phase !== "done";
   }
 
   /** Peers that have said hello, with the stage they were given. */
@@ -226,24 +287,41 @@ export class Coordination {
       this.#remove(peer, `it moved to stage ${hello.stage}`);
       member = undefined;
     }
+    const isNew = member === undefined;
     if (member === undefined) {
       const stage = hello.stage ?? this.#neediest();
       if (stage >= this.#config.stages) return;
-      member = { peer, stage, hello, accepted: false, heldFor: false };
+      member = { peer, stage, hello, promised: false, accepted: false, heldFor: false };
       this.#members.set(peer, member);
-      if (this.phase === "gathering") this.#commands.push({ kind: "awaitQuiet" });
     }
-    const changed = member.hello.step !== hello.step || member.hello.stateHash !== hello.stateHash;
+    const promised = hello.term === this.term && hello.leader === this.#config.self;
+    const changed = isNew || member.promised !== promised || member.hello.step !== hello.step ||
+      member.hello.stateHash !== hello.stateHash;
     const restarted = member.hello.incarnation !== hello.incarnation;
+    if (this.#knowsMore(member, hello)) this.#electionIsDue = true;
     member.hello = hello;
+    member.promised = promised;
+    this.#highestTerm = Math.max(this.#highestTerm, hello.term);
+    // A host without a stage holds nothing that a promise would protect.
     if (hello.stage === null) {
-      this.#send(peer, { kind: "placed", term: this.#config.term, stage: member.stage });
+      this.#send(peer, { kind: "placed", term: this.term, stage: member.stage });
       return;
+    }
+    if (!promised) {
+      if (member.accepted) this.#demote(member, "it follows another coordinator");
+      if (this.#outranks(hello) && (this.leads || this.#campaigning)) return this.#gatherAnew();
     }
     if (this.phase === "gathering") {
-      if (changed) this.#commands.push({ kind: "awaitQuiet" });
+      if (this.#campaigning) this.#lead(member);
+      if (!changed) return;
+      if (this.#campaigning && [...this.#members.values()].every((it) => it.promised)) {
+        this.#chooseCommonState();
+      } else this.#commands.push({ kind: "awaitQuiet" });
       return;
     }
+    if (this.phase === "done") return;
+    this.#lead(member);
+    if (!promised) return;
     if (member.accepted) {
       if (!restarted) return;
       this.#demote(member, "it started again");
@@ -251,16 +329,140 @@ export class Coordination {
     this.#admit(member);
   }
 
+  /** Whether a host has heard of an electorate that it did not know when it said hello before. */
+  #knowsMore({ hello: before }: Member, { electorates }: Hello): boolean {
+    const latest = electorates.at(-1);
+    const known = before.electorates.at(-1);
+    return latest?.number !== known?.number || latest?.term !== known?.term;
+  }
+
+  /** Whether a host that follows nobody else has promised a term that this coordinator's does not exceed. */
+  #outranks({ term, leader }: Hello): boolean {
+    return term > this.term || (term > 0 && term === this.term && leader !== this.#config.self);
+  }
+
+  #onOutranked(peer: PeerId, term: number): void {
+    this.#highestTerm = Math.max(this.#highestTerm, term);
+    const member = this.#members.get(peer);
+    if (member !== undefined) this.#remove(peer, "it follows another coordinator");
+  }
+
+  /**
+   * Asks for promises under a term above all that were heard of. What hosts have
+   * accumulated is not lost: they report it with their promise.
+   */
+  #gatherAnew(): void {
+    // A round that is being agreed on ends first, one way or the other.
+    if (!["gathering", "between", "holding", "filling"].includes(this.phase)) return;
+    this.#backToGathering();
+    this.#commands.push({ kind: "awaitQuiet" });
+  }
+
+  #backToGathering(): void {
+    this.phase = "gathering";
+    this.#campaigning = false;
+    for (const member of this.#members.values()) member.promised = member.accepted = false;
+    this.#awaited.clear();
+    this.#rows = [];
+    this.#emptyCells = 0;
+    this.#electorates = [];
+    this.#shortOf = undefined;
+  }
+
+  // --- promises -----------------------------------------------------------------------------------
+
+  /** Asks for a promise, or renews the lease of the host that gave one. */
+  #lead({ peer }: Member): void {
+    const latest = this.#electorates.findLast(({ members }) => members.has(peer));
+    this.#send(peer, {
+      kind: "lead",
+      term: this.term,
+      electorate: latest === undefined ? null : this.#asRemembered(latest, peer),
+    });
+  }
+
+  #asRemembered({ number, members, casting, settled }: Named, peer: PeerId): Electorate {
+    return { term: this.term, number, size: members.size, casting: casting === peer, settled };
+  }
+
+  /** What each of these hosts may speak for. Of its own term the coordinator knows better than they do. */
+  #memories(members: readonly Member[]): Electorate[][] {
+    const named = this.#electorates;
+    const before = this.#config.withoutQuorum
+      ? () => false
+      : ({ term }: Electorate) => named.length === 0 || term < this.term;
+    return members.map(({ peer, hello }) => [
+      ...hello.electorates.filter(before),
+      ...named.filter(({ members }) => members.has(peer)).map((it) => this.#asRemembered(it, peer)),
+    ]);
+  }
+
+  /** Why the hosts that serve may not commit anything, in words; `null` if they may. */
+  #lacksQuorum(): string | null {
+    this.#shortOf ??= { reason: this.#shortfallOf(this.#accepted()) };
+    return this.#shortOf.reason;
+  }
+
+  #shortfallOf(members: readonly Member[]): string | null {
+    const short = shortfall(this.#memories(members));
+    if (short === undefined) return null;
+    return `${short.present} of the ${short.size} hosts that took the last step are there, and without most of ` +
+      "them another coordinator might go on as well; if they are gone for good, train --resume --without-quorum";
+  }
+
+  /** Names the hosts that serve as the next electorate, and settles it once most know of it. */
+  #tick(): void {
+    this.#electionIsDue = false;
+    if (!this.leads) return;
+    const accepted = this.#accepted();
+    const next = this.#electorates.at(-1);
+    if (next !== undefined && !next.settled) {
+      // Whoever has said so remembers it, also when another coordinator asks.
+      const knowing = accepted.filter(({ hello }) =>
+        hello.electorates.some(({ term, number }) => term === this.term && number === next.number)
+      );
+      if (shortfall(this.#memories(knowing)) === undefined) this.#settle(next);
+    }
+    const last = this.#electorates.at(-1);
+    const same = last?.members.size === accepted.length &&
+      accepted.every(({ peer }) => last.members.has(peer));
+    if (accepted.length > 0 && !same) this.#name(accepted);
+  }
+
+  #settle(electorate: Named): void {
+    electorate.settled = true;
+    this.#electorates = [electorate];
+    this.#shortOf = undefined;
+    for (const member of this.#accepted()) if (electorate.members.has(member.peer)) this.#lead(member);
+    if (this.phase === "filling") this.#assignGaps();
+  }
+
+  /** In the place of one that was named and not settled: nobody can have relied on that. */
+  #name(accepted: readonly Member[]): void {
+    const numbers = [...this.#members.values()].flatMap(({ hello }) =>
+      hello.electorates.map(({ number }) => number)
+    );
+    const last = this.#electorates.at(-1)?.number ?? 0;
+    const members = new Set(accepted.map(({ peer }) => peer));
+    this.#electorates = this.#electorates.filter(({ settled }) => settled);
+    this.#electorates.push({
+      number: numbers.reduce((most, number) => Math.max(most, number), last) + 1,
+      members,
+      casting: [...members].reduce((least, peer) => peer < least ? peer : least),
+      settled: false,
+    });
+    this.#shortOf = undefined;
+    for (const member of accepted) this.#lead(member);
+  }
+
   /** Takes a host in if it holds the current state, or tells it where to get that. */
   #admit(member: Member): void {
-    if (this.phase === "gathering" || this.phase === "done") return;
+    if (this.phase === "gathering" || this.phase === "done" || !member.promised) return;
     const wanted = this.#stateHashes[member.stage];
     const { hello, peer, stage } = member;
     if (hello.step === this.step && hello.stateHash === wanted) {
       if (this.phase !== "filling" && this.phase !== "holding" && this.phase !== "between") return;
-      member.accepted = true;
-      this.#send(peer, { kind: "accepted", term: this.#config.term, step: this.step, round: this.round });
-      this.#commands.push({ kind: "joined", peer, stage });
+      this.#accept(member, false);
       if (this.phase === "holding") this.#startIfNobodyIsAwaited();
       else if (this.phase === "filling") this.#assignGaps();
       return;
@@ -273,12 +475,21 @@ export class Coordination {
     if (donors.length === 0 && !onDisk) return;
     this.#send(peer, {
       kind: "restore",
-      term: this.#config.term,
+      term: this.term,
       stage,
       step: this.step,
       stateHash: wanted,
       donors: donors.map((donor) => donor.peer).sort(),
     });
+  }
+
+  #accept(member: Member, keep: boolean): void {
+    member.accepted = true;
+    this.#electionIsDue = true;
+    this.#shortOf = undefined;
+    const { peer, stage } = member;
+    this.#send(peer, { kind: "accepted", term: this.term, step: this.step, round: this.round, keep });
+    this.#commands.push({ kind: "joined", peer, stage });
   }
 
   /** The stage with the fewest hosts; the earliest of equals. */
@@ -294,6 +505,12 @@ export class Coordination {
     this.#members.delete(peer);
     if (member.accepted) this.#afterLoss(member, reason);
     else if (this.phase === "holding") this.#startIfNobodyIsAwaited();
+    else if (this.phase === "gathering") this.#commands.push({ kind: "awaitQuiet" });
+  }
+
+  /** A host that follows nobody else has promised a higher term. */
+  #isOutranked(): boolean {
+    return [...this.#members.values()].some(({ hello }) => this.#outranks(hello));
   }
 
   /** The host stays known, but has to get the current state before it serves again. */
@@ -303,6 +520,8 @@ export class Coordination {
 
   #afterLoss(member: Member, reason: string): void {
     member.accepted = false;
+    this.#electionIsDue = true;
+    this.#shortOf = undefined;
     const { peer, stage } = member;
     this.#commands.push({ kind: "left", peer, stage, reason });
     // What is being applied has been reduced: it holds this host's share, dead or not.
@@ -330,12 +549,17 @@ export class Coordination {
 
   // --- gathering ----------------------------------------------------------------------------------
 
-  /** Finds the latest step that every stage can stand at, and brings every host there. */
+  /**
+   * Finds the latest step that every stage can stand at, and brings every host
+   * there. Whether enough are there is asked of all; what counts is what those say
+   * that have promised themselves.
+   */
   #chooseCommonState(): void {
+    const all = [...this.#members.values()].filter(({ promised }) => promised || !this.#campaigning);
     const { stages, floor } = this.#config;
     const offers: Map<number, Map<string, number>>[] = Array.from({ length: stages }, () => new Map());
     const hosts = new Array<number>(stages).fill(0);
-    for (const { stage, hello } of this.#members.values()) {
+    for (const { stage, hello } of all) {
       const states = [...hello.snapshots];
       if (hello.stateHash !== null) states.push({ step: hello.step, stateHash: hello.stateHash });
       if (states.length > 0) hosts[stage]++;
@@ -347,6 +571,8 @@ export class Coordination {
     }
     const needy = hosts.findIndex((count) => count < floor);
     if (needy >= 0) return this.#waitFor(needy, `${hosts[needy]} of ${floor} hosts are there`);
+    const short = this.#shortfallOf(all);
+    if (short !== null) return this.#waitFor(0, short);
     const common = [...offers[0].keys()].filter((step) => offers.every((offer) => offer.has(step)));
     if (common.length === 0) return this.#waitFor(0, "no step is held by a host of every stage");
     const step = Math.max(...common);
@@ -355,16 +581,94 @@ export class Coordination {
         `Cannot start the run: its hosts already stand at step ${step}; pass --resume to go on from there`,
       );
     }
+    if (!this.#campaigning) return this.#campaign();
+    if (this.#finishUpdate(all)) return;
     this.#started = true;
+    this.#campaigning = false;
+    this.#waitingFor = undefined;
     this.step = step;
     this.#stateHashes = offers.map((offer) => mostCommon(offer.get(this.step)!));
-    this.#enterBetween(null);
-    for (const member of this.#members.values()) this.#admit(member);
+    this.#rebuild(all);
+  }
+
+  #campaign(): void {
+    this.#campaigning = true;
+    this.term = Math.max(this.#highestTerm, this.term) + 1;
+    for (const member of this.#members.values()) this.#lead(member);
+    this.#commands.push({ kind: "awaitQuiet" });
+  }
+
+  /**
+   * The coordinator before was lost while a step was applied: any host that has
+   * taken it proves that those who hold the same total may.
+   *
+   * @returns whether somebody does so now; each says hello when it is done.
+   */
+  #finishUpdate(members: readonly Member[]): boolean {
+    const proofs = new Map<string, NonNullable<Report["applied"]>>();
+    const name = (step: number, { term, round }: { term: number; round: number }) =>
+      `${step}/${term}/${round}`;
+    for (const { hello } of members) {
+      const applied = hello.report?.applied;
+      if (applied != null) proofs.set(name(hello.step - 1, applied.total), applied);
+    }
+    let finishing = false;
+    for (const { peer, hello } of members) {
+      const held = hello.report?.total;
+      const proof = held == null ? undefined : proofs.get(name(hello.step, held));
+      if (proof === undefined) continue;
+      finishing = true;
+      this.#send(peer, { kind: "apply", term: this.term, step: hello.step, ...proof });
+    }
+    return finishing;
+  }
+
+  /** The table as the hosts report it. One that contradicts what others say forgets what it holds. */
+  #rebuild(members: readonly Member[]): void {
+    const { stages, microBatches } = this.#config;
+    const rows = emptyRows(stages, microBatches);
+    const kept = new Set<Member>();
+    const holders = members.filter(({ hello, stage }) =>
+      hello.step === this.step && hello.stateHash === this.#stateHashes[stage] &&
+      (hello.report?.microBatches.length ?? 0) > 0
+    ).sort((a, b) => b.hello.report!.microBatches.length - a.hello.report!.microBatches.length);
+    for (const member of holders) {
+      const { stage, hello, peer } = member;
+      const { microBatches: held, losses } = hello.report!;
+      const known = new Map(losses.map((loss) => [loss.microBatch, loss]));
+      const last = stage === stages - 1;
+      const fits = held.every((it) =>
+        it < microBatches && rows[it].cells[stage] === undefined && (!last || known.has(it))
+      );
+      if (!fits) continue;
+      kept.add(member);
+      for (const microBatch of new Set(held)) {
+        rows[microBatch].cells[stage] = peer;
+        if (last) rows[microBatch].loss = known.get(microBatch);
+      }
+    }
+    this.round = 0;
+    this.#disagreements = 0;
+    this.#awaited.clear();
+    if (kept.size === 0) this.#enterBetween(null);
+    else {
+      // The step had begun: it goes on.
+      this.phase = "filling";
+      this.#rows = rows;
+      this.#emptyCells = rows.reduce(
+        (sum, { cells }) => sum + cells.filter((it) => it === undefined).length,
+        0,
+      );
+      for (const member of kept) this.#accept(member, true);
+    }
+    for (const member of members) if (!member.accepted) this.#admit(member);
+    if (this.phase === "filling") this.#assignGaps();
   }
 
   #waitFor(stage: number, reason: string): void {
-    if (this.#waitingFor === stage) return;
-    this.#waitingFor = stage;
+    const key = `${stage} ${reason}`;
+    if (this.#waitingFor === key) return;
+    this.#waitingFor = key;
     this.#commands.push({ kind: "waiting", stage, reason });
   }
 
@@ -387,6 +691,7 @@ export class Coordination {
       this.#commands.push({ kind: "done", step: this.step });
       return;
     }
+    if (this.#isOutranked()) return this.#gatherAnew();
     this.phase = "holding";
     for (const member of this.#members.values()) {
       if (member.accepted || member.hello.stage === null) continue;
@@ -416,12 +721,7 @@ export class Coordination {
     this.phase = "filling";
     this.#awaited.clear();
     this.#emptyCells = stages * microBatches;
-    this.#rows = Array.from({ length: microBatches }, () => ({
-      cells: new Array<PeerId | undefined>(stages).fill(undefined),
-      loss: undefined,
-      attempts: 0,
-      walking: false,
-    }));
+    this.#rows = emptyRows(stages, microBatches);
     this.#assignGaps();
   }
 
@@ -431,6 +731,10 @@ export class Coordination {
   #assignGaps(): void {
     const unserved = this.hosts().indexOf(0);
     if (unserved >= 0) return this.#waitFor(unserved, "nobody serves it");
+    if (this.#isOutranked()) return this.#gatherAnew();
+    // What no quorum would commit need not be computed.
+    const short = this.#lacksQuorum();
+    if (short !== null) return this.#waitFor(0, short);
     this.#waitingFor = undefined;
     this.#rows.forEach((row, microBatch) => {
       if (!row.walking) this.#assign(row, microBatch);
@@ -445,6 +749,7 @@ export class Coordination {
     row.walking = true;
     const walk: Walk = {
       purpose: "train",
+      term: this.term,
       step: this.step,
       round: this.round,
       microBatch,
@@ -462,7 +767,8 @@ export class Coordination {
   #onAccumulated(peer: PeerId, { walk, stage, lossSum, tokens }: MessageOf<"accumulated">): void {
     const member = this.#members.get(peer);
     const row = this.#rows[walk.microBatch];
-    if (walk.step !== this.step || row === undefined || member?.stage !== stage || !member.accepted) return;
+    if (walk.term !== this.term || walk.step !== this.step || row === undefined) return;
+    if (member?.stage !== stage || !member.accepted) return;
     // The first report wins. A second host that counted the same is found out in Prepare.
     if (row.cells[stage] !== undefined) return;
     if (stage === this.#config.stages - 1) {
@@ -476,7 +782,7 @@ export class Coordination {
 
   #onWalkOver(walk: Walk, reason: string | null): void {
     const row = this.#rows[walk.microBatch];
-    if (walk.step !== this.step || row === undefined || walk.attempt !== row.attempts) return;
+    if (walk.term !== this.term || walk.step !== this.step || walk.attempt !== row?.attempts) return;
     row.walking = false;
     if (this.phase !== "filling" || row.cells.every((cell) => cell !== undefined)) return;
     // Reports travel on other connections than the walk's end. A walk that broke is replayed at once,
@@ -507,14 +813,18 @@ export class Coordination {
     this.#commands.push({ kind: "awaitPhase", phase, step: this.step, round: this.round });
   }
 
-  #answers(phase: Phase, peer: PeerId, report: { readonly step: number; readonly round: number }): boolean {
-    return this.phase === phase && report.step === this.step && report.round === this.round &&
-      this.#awaited.has(peer);
+  #answers(
+    phase: Phase,
+    peer: PeerId,
+    report: { readonly term: number; readonly step: number; readonly round: number },
+  ): boolean {
+    return this.phase === phase && report.term === this.term && report.step === this.step &&
+      report.round === this.round && this.#awaited.has(peer);
   }
 
   #prepare(): void {
     this.#prepared.clear();
-    const { term } = this.#config;
+    const { term } = this;
     this.#await("preparing", () => ({ kind: "prepare", term, step: this.step, round: this.round }));
   }
 
@@ -557,7 +867,7 @@ export class Coordination {
         if (row.cells[member.stage] === member.peer) this.#empty(row, member.stage);
       }
     }
-    const { term } = this.#config;
+    const { term } = this;
     this.#await("fencing", () => ({ kind: "fence", term, step: this.step, round: this.round }), fenced);
     for (const member of strayed) this.#demote(member, "its state is not the stage's");
     if (this.phase === "fencing" && this.#awaited.size === 0) this.#nextRound();
@@ -570,7 +880,7 @@ export class Coordination {
     const replicas = Array.from({ length: this.#config.stages }, (): PeerId[] => []);
     for (const member of this.#accepted()) replicas[member.stage].push(member.peer);
     for (const peers of replicas) peers.sort();
-    const { term } = this.#config;
+    const { term } = this;
     this.#await("reducing", ({ stage }) => ({
       kind: "reduce",
       term,
@@ -591,6 +901,8 @@ export class Coordination {
       }
       byStage.set(member.stage, first);
     }
+    // A host that was named an elector since the step was filled may be missing.
+    if (this.#lacksQuorum() !== null) return this.#nextRound();
     const squareSum = [...byStage.entries()].sort(([a], [b]) => a - b).reduce(
       (sum, [, it]) => sum + it.squareSum,
       0,
@@ -600,12 +912,12 @@ export class Coordination {
     const scale = this.#config.updateScale(squareSum, tokens);
     this.#update = { squareSum, learningRate };
     this.#applied.clear();
-    const { term } = this.#config;
+    const { term } = this;
     this.#await("applying", () => ({
       kind: "apply",
       term,
       step: this.step,
-      round: this.round,
+      total: { term, round: this.round },
       scale,
       learningRate,
     }));
@@ -650,11 +962,7 @@ export class Coordination {
 
   /** A stage lost its last host while steps were taken: everybody says again what they hold. */
   #gatherAgain(stage: number): void {
-    for (const member of this.#members.values()) member.accepted = false;
-    this.#awaited.clear();
-    this.phase = "gathering";
-    this.#rows = [];
-    this.#emptyCells = 0;
+    this.#backToGathering();
     this.#waitFor(stage, "its last host was lost while the step was applied");
     this.#commands.push({ kind: "awaitQuiet" });
   }
@@ -703,6 +1011,15 @@ export class Coordination {
   #send(peer: PeerId, message: RemoteMessage): void {
     this.#commands.push({ kind: "send", peer, message });
   }
+}
+
+function emptyRows(stages: number, microBatches: number): Row[] {
+  return Array.from({ length: microBatches }, () => ({
+    cells: new Array<PeerId | undefined>(stages).fill(undefined),
+    loss: undefined,
+    attempts: 0,
+    walking: false,
+  }));
 }
 
 /** The key with the highest count; of equals the one that sorts first. */

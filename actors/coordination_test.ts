@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { Allegiance } from "./allegiance.ts";
 import { type Command, Coordination, type CoordinationEvent, type Hello } from "./coordination.ts";
-import type { RemoteMessage, Walk } from "./messages.ts";
+import type { MessageOf, RemoteMessage, Walk } from "./messages.ts";
 
 /** Stand-in for a state hash: 64 hex digits from a number. */
 function hashOf(value: number): string {
@@ -13,6 +14,14 @@ function stateAfter(stage: number, step: number): string {
   return hashOf(1 + stage * 1_000_000 + step);
 }
 
+/** What a host says of its promises before it has made any. */
+const NO_PROMISE = {
+  term: 0,
+  leader: null,
+  electorates: [],
+  report: { microBatches: [], losses: [], total: null, applied: null },
+} as const;
+
 interface ModelHost {
   readonly peer: string;
   readonly stage: number;
@@ -20,6 +29,11 @@ interface ModelHost {
   accepted: boolean;
   sealedRound: number;
   set: Set<number>;
+  /** Follows the coordinator until the model says that its lease is over. */
+  readonly allegiance: Allegiance;
+  /** What it could still apply, and what it has applied last. */
+  total: { readonly term: number; readonly round: number } | null;
+  applied: { total: { term: number; round: number }; scale: number; learningRate: number } | null;
   alive: boolean;
   incarnation: number;
 }
@@ -54,7 +68,8 @@ class Model {
       steps,
       floor: 1,
       resume: true,
-      term: 1,
+      self: "coordinator",
+      withoutQuorum: false,
       updateScale: (_, tokens) => 1 / tokens,
       learningRate: () => 0.1,
     });
@@ -72,6 +87,9 @@ class Model {
       accepted: false,
       sealedRound: -1,
       set: new Set(),
+      allegiance: new Allegiance(1, this.hosts.get(peer)?.allegiance.pledge),
+      total: null,
+      applied: null,
       alive: true,
       incarnation,
     });
@@ -79,8 +97,13 @@ class Model {
   }
 
   hello(peer: string): void {
-    const { stage, step, incarnation } = this.hosts.get(peer)!;
+    const { stage, step, incarnation, allegiance, accepted, set, total, applied } = this.hosts.get(peer)!;
+    const losses = stage === this.#stages - 1
+      ? [...set].map((microBatch) => ({ microBatch, sum: 1, tokens: 4 }))
+      : [];
     const hello: Hello = {
+      ...allegiance.pledge,
+      report: accepted ? null : { microBatches: [...set], losses, total, applied },
       stage,
       step,
       stateHash: stateAfter(stage, step),
@@ -177,7 +200,8 @@ class Model {
       const host = this.hosts.get(path[at])!;
       if (!host.alive || host.step !== walk.step) return over("the way back is broken");
       if (!mask.includes(at)) continue;
-      if (walk.round > host.sealedRound && host.accepted) host.set.add(walk.microBatch);
+      const { term } = host.allegiance.pledge;
+      if (walk.term === term && walk.round > host.sealedRound && host.accepted) host.set.add(walk.microBatch);
       if (!host.set.has(walk.microBatch)) continue;
       const loss = at === this.#stages - 1 ? { lossSum: 1, tokens: 4 } : {};
       this.toCoordinator(host.peer, {
@@ -194,7 +218,20 @@ class Model {
     if (!host.alive) return;
     const answer = (event: CoordinationEvent) => this.toCoordinator(peer, event);
     switch (message.kind) {
+      case "lead":
+        if (!host.allegiance.obeys("coordinator", message.term, 0)) {
+          if (!host.allegiance.promise("coordinator", message.term, 0)) {
+            const { term } = host.allegiance.pledge;
+            return answer({ kind: "outranked", peer, term });
+          }
+          host.accepted = false;
+          host.sealedRound = -1;
+          this.hello(peer);
+        }
+        if (message.electorate !== null && host.allegiance.belongs(message.electorate)) this.hello(peer);
+        return;
       case "restore":
+        host.applied = host.total = null;
         host.step = message.step;
         host.set.clear();
         host.accepted = false;
@@ -202,7 +239,7 @@ class Model {
       case "accepted":
         if (message.step !== host.step) return;
         host.accepted = true;
-        host.set.clear();
+        if (!message.keep) host.set.clear();
         host.sealedRound = Math.max(host.sealedRound, message.round - 1);
         return;
       case "prepare": {
@@ -210,6 +247,7 @@ class Model {
         host.sealedRound = message.round;
         const report = {
           kind: "prepared",
+          term: message.term,
           step: host.step,
           round: message.round,
           stateHash: stateAfter(host.stage, host.step),
@@ -224,14 +262,16 @@ class Model {
         return answer({
           kind: "fenced",
           peer,
-          report: { kind: "fenced", step: host.step, round: message.round },
+          report: { kind: "fenced", term: message.term, step: host.step, round: message.round },
         });
       case "reduce": {
         // A host that started again in between has sealed nothing, and stays silent.
         if (message.step !== host.step || !host.accepted || host.sealedRound !== message.round) return;
         this.reducedSets.set(`${message.step}/${message.round}/${peer}`, [...host.set]);
+        host.total = { term: message.term, round: message.round };
         const report = {
           kind: "reduced",
+          term: message.term,
           step: message.step,
           round: message.round,
           hash: hashOf(7),
@@ -240,21 +280,25 @@ class Model {
         return answer({ kind: "reduced", peer, report });
       }
       case "apply":
-        if (message.step === host.step && this.reducedSets.has(`${message.step}/${message.round}/${peer}`)) {
-          this.apply(host);
-        }
+        if (
+          message.step === host.step && host.total?.term === message.total.term &&
+          host.total.round === message.total.round
+        ) this.apply(host, message);
     }
   }
 
-  apply(host: ModelHost): void {
+  apply(host: ModelHost, { term, total, scale, learningRate }: MessageOf<"apply">): void {
+    host.total = null;
+    host.applied = { total, scale, learningRate };
     host.step++;
     host.set.clear();
     host.sealedRound = -1;
     this.toCoordinator(host.peer, {
       kind: "applied",
       peer: host.peer,
-      report: { kind: "applied", step: host.step, stateHash: stateAfter(host.stage, host.step) },
+      report: { kind: "applied", term, step: host.step, stateHash: stateAfter(host.stage, host.step) },
     });
+    if (!host.accepted) this.hello(host.peer);
   }
 
   /** The promise, when `apply` goes out: what was reduced holds each micro-batch once at every stage. */
@@ -350,7 +394,14 @@ Deno.test("whatever the order of events and whoever dies, what is reduced holds 
 Deno.test("reports of strangers, of other stages and of other steps change nothing", () => {
   const model = new Model(2, 1, 2, 3);
   while (model.coordination.phase !== "filling") model.choices()[0]();
-  const walk: Walk = { purpose: "train", step: 0, round: 0, microBatch: 0, attempt: 1 };
+  const walk: Walk = {
+    purpose: "train",
+    term: model.coordination.term,
+    step: 0,
+    round: 0,
+    microBatch: 0,
+    attempt: 1,
+  };
   const report = (peer: string, change: object) =>
     model.coordination.advance({
       kind: "accumulated",
@@ -361,6 +412,7 @@ Deno.test("reports of strangers, of other stages and of other steps change nothi
     assert.deepEqual(report("stranger", {}), []);
     assert.deepEqual(report("0-0", {}), []);
     assert.deepEqual(report("1-0", { walk: { ...walk, step: 7 } }), []);
+    assert.deepEqual(report("1-0", { walk: { ...walk, term: 7 } }), []);
     assert.deepEqual(report("1-0", { walk: { ...walk, microBatch: 4000 } }), []);
     assert.deepEqual(report("1-0", { lossSum: undefined }), []);
   }
@@ -374,7 +426,8 @@ Deno.test("a host that asks for a stage is given the neediest one", () => {
     steps: 1,
     floor: 1,
     resume: true,
-    term: 5,
+    self: "coordinator",
+    withoutQuorum: false,
     updateScale: () => 1,
     learningRate: () => 1,
   });
@@ -385,12 +438,13 @@ Deno.test("a host that asks for a stage is given the neediest one", () => {
     snapshots: [],
     incarnation: 1,
     missed: 0,
+    ...NO_PROMISE,
   });
   coordination.advance({ kind: "hello", peer: "a", hello: hello(0) });
   coordination.advance({ kind: "hello", peer: "b", hello: hello(2) });
   const commands = coordination.advance({ kind: "hello", peer: "c", hello: hello(null) });
   assert.deepEqual(commands.filter((it) => it.kind === "send"), [
-    { kind: "send", peer: "c", message: { kind: "placed", term: 5, stage: 1 } },
+    { kind: "send", peer: "c", message: { kind: "placed", term: 0, stage: 1 } },
   ]);
 });
 
@@ -401,12 +455,13 @@ Deno.test("a restart goes on at the latest step that every stage holds", () => {
     steps: 100,
     floor: 1,
     resume: true,
-    term: 1,
+    self: "coordinator",
+    withoutQuorum: false,
     updateScale: () => 1,
     learningRate: () => 1,
   });
   const state = (stage: number, step: number) => ({ step, stateHash: stateAfter(stage, step) });
-  const say = (peer: string, stage: number, steps: number[]) =>
+  const say = (peer: string, stage: number, steps: number[], promise: Partial<Hello> = {}) =>
     coordination.advance({
       kind: "hello",
       peer,
@@ -416,13 +471,19 @@ Deno.test("a restart goes on at the latest step that every stage holds", () => {
         snapshots: steps.slice(1).map((step) => state(stage, step)),
         incarnation: 1,
         missed: 0,
+        ...NO_PROMISE,
+        ...promise,
       },
     });
   say("a", 0, [40, 30, 20]);
   say("b", 1, [35, 30]);
-  const commands = coordination.advance({ kind: "gathered" });
+  const asked = coordination.advance({ kind: "gathered" }).flatMap((it) => it.kind === "send" ? [it] : []);
+  assert.deepEqual(asked.map(({ peer, message }) => [peer, message.kind]), [["a", "lead"], ["b", "lead"]]);
+  const promise = { term: coordination.term, leader: "coordinator" };
+  say("a", 0, [40, 30, 20], promise);
+  const commands = say("b", 1, [35, 30], promise);
   assert.equal(coordination.step, 30);
-  const sent = commands.flatMap((it) => it.kind === "send" ? [it] : []);
+  const sent = commands.flatMap((it) => it.kind === "send" && it.message.kind !== "lead" ? [it] : []);
   assert.deepEqual(sent.map(({ peer, message }) => [peer, message.kind]), [["a", "restore"], [
     "b",
     "restore",

@@ -2,6 +2,10 @@
  * Carries out what the step protocol (`coordination.ts`) decides: sends its
  * commands, sets its timers, notices silence, and tells watchers what happened.
  * It decides nothing about a step itself.
+ *
+ * Every trainer has one. It either gathers hosts, leads them, or follows a trainer
+ * that leads; it takes over when that one falls silent and hosts come to it. The
+ * hosts' promises, not its own opinion, make it the only one (`allegiance.ts`).
  */
 
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
@@ -13,20 +17,22 @@ import {
   type CoordinationEvent,
 } from "./coordination.ts";
 import {
+  COORDINATORS_MAX,
   GATHER_MS,
   HELLO_PERIOD_MS,
   JOIN_HOLD_MS,
+  LEASE_MS,
   MEMBERS_MAX,
   PHASE_TIMEOUT_MS,
   REPORT_GRACE_MS,
   SILENCE_MS_MAX,
 } from "./limits.ts";
-import type { Message, MessageOf } from "./messages.ts";
+import { type Message, type MessageOf, type RemoteMessage, type Walk, walkKey } from "./messages.ts";
 import type { RunEvent } from "./report.ts";
 import { behaviour, type Role } from "./role.ts";
 
 /** What a coordinator is made of. */
-export interface CoordinatorOptions extends Omit<CoordinationConfig, "term"> {
+export interface CoordinatorOptions extends Omit<CoordinationConfig, "self"> {
   readonly onEvent: (event: RunEvent) => void;
 }
 
@@ -35,11 +41,34 @@ const GRACE = "grace";
 const PHASE = "phase";
 const SILENCE = "silence";
 
+/** The trainer that is followed. */
+interface Leader {
+  readonly peer: PeerId;
+  term: number;
+  heardAtMs: number;
+}
+
+/** A micro-batch under way, and who feeds it. */
+interface Fed {
+  readonly walk: Walk;
+  readonly feeder: PeerId;
+}
+
 class Coordinator implements Role {
   readonly #context: Context<Message>;
   readonly #options: CoordinatorOptions;
-  readonly #coordination: Coordination;
+  #coordination: Coordination;
   readonly #heardAtMs = new Map<PeerId, number>();
+  /** Other trainers that were announced. */
+  #rivals: readonly PeerId[] = [];
+  #leader: Leader | undefined;
+  /** Whether another was ever followed: the run has taken steps, perhaps. */
+  #followed = false;
+  /** The term that this peer's trainer was told to feed. */
+  #toldTerm = 0;
+  /** Trainers that follow, and feed their share, with when they were last heard of. */
+  readonly #followers = new Map<PeerId, number>();
+  readonly #fed = new Map<string, Fed>();
   #gathering: Timer | undefined;
   #phaseTimer: Timer | undefined;
   #stepStartedMs: number;
@@ -47,14 +76,34 @@ class Coordinator implements Role {
   constructor(context: Context<Message>, options: CoordinatorOptions) {
     this.#context = context;
     this.#options = options;
-    this.#coordination = new Coordination({ ...options, term: Math.floor(context.clock.epochMs()) });
+    this.#coordination = this.#newCoordination();
     this.#stepStartedMs = context.clock.nowMs();
+    context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
     context.tell({ actor: "scout" }, { kind: "announce", service: "coordinator", step: 0, stateHash: null });
     this.#watchSilence();
   }
 
   receive({ from, message }: Envelope<Message>): void {
     if (this.#heardAtMs.has(from)) this.#heardAtMs.set(from, this.#context.clock.nowMs());
+    switch (message.kind) {
+      case "found":
+        return this.#onFound(message.announcements.map(({ peer }) => peer));
+      case "follow":
+        return this.#onFollow(from);
+      case "leading":
+        return this.#onLeading(from, message);
+      case "stepped":
+        return this.#onStepped(from, message);
+      case "outranked":
+        return this.#onOutranked(from, message);
+      case "peerLost":
+        this.#lose(message.peer, message.reason);
+        return this.#loseTrainer(message.peer);
+      case "timer":
+        return this.#onTimer(message);
+    }
+    // Whoever follows has no hosts: theirs are the leader's.
+    if (this.#leader !== undefined) return;
     switch (message.kind) {
       case "hello": {
         if (!this.#heardAtMs.has(from)) {
@@ -72,19 +121,171 @@ class Coordinator implements Role {
       case "applied":
         return this.#advance({ kind: message.kind, peer: from, report: message } as CoordinationEvent);
       case "walkOver":
-        return this.#advance(message);
+        return this.#onWalkOver(from, message);
       case "proceed":
         return this.#advance(message);
-      case "peerLost":
-        return this.#lose(message.peer, message.reason);
-      case "timer":
-        return this.#onTimer(message);
     }
   }
 
-  #advance(event: CoordinationEvent): void {
-    for (const command of this.#coordination.advance(event)) this.#carryOut(command);
+  stop(): void {
+    // Another trainer need not wait for the lease to end.
+    if (this.#coordination.leads) this.#release();
   }
+
+  #newCoordination(): Coordination {
+    const resume = this.#options.resume || this.#followed;
+    return new Coordination({ ...this.#options, resume, self: this.#context.peer });
+  }
+
+  #advance(event: CoordinationEvent): void {
+    const coordination = this.#coordination;
+    const commands = coordination.advance(event);
+    if (coordination.leads && this.#toldTerm !== coordination.term) {
+      const { term, step } = coordination;
+      this.#toldTerm = term;
+      this.#fed.clear();
+      this.#context.tell({ actor: "trainer" }, { kind: "led", leader: this.#context.peer, term });
+      this.#options.onEvent({ kind: "leading", term, step });
+    }
+    for (const command of commands) this.#carryOut(command);
+  }
+
+  // --- other trainers -----------------------------------------------------------------------------
+
+  #onFound(peers: readonly PeerId[]): void {
+    this.#rivals = peers.slice(0, COORDINATORS_MAX);
+    this.#askRivals();
+  }
+
+  /** Who leads says so, and who doesn't asks. */
+  #askRivals(): void {
+    if (this.#leader !== undefined) return;
+    for (const peer of this.#rivals) {
+      if (this.#coordination.leads) this.#sayLeading(peer);
+      else this.#toTrainer(peer, { kind: "follow" });
+    }
+  }
+
+  #toTrainer(peer: PeerId, message: RemoteMessage): boolean {
+    return this.#context.tell(
+      { peer, actor: message.kind === "assign" ? "trainer" : "coordinator" },
+      message,
+    );
+  }
+
+  #sayLeading(peer: PeerId): void {
+    const { term, step, phase } = this.#coordination;
+    this.#toTrainer(peer, { kind: "leading", term, step, done: phase === "done" });
+  }
+
+  #onFollow(from: PeerId): void {
+    if (!this.#coordination.leads && this.#coordination.phase !== "done") return;
+    if (this.#followers.size < COORDINATORS_MAX || this.#followers.has(from)) {
+      this.#followers.set(from, this.#context.clock.nowMs());
+    }
+    this.#sayLeading(from);
+  }
+
+  #onLeading(from: PeerId, { term, step, done }: MessageOf<"leading">): void {
+    const own = this.#coordination;
+    if (this.#leader === undefined && own.leads) {
+      // Two runs have met that began apart. The later term is the one that most hosts chose.
+      const theirs = term - own.term || step - own.step || (from < this.#context.peer ? 1 : -1);
+      if (theirs < 0) return this.#sayLeading(from);
+    }
+    if (this.#leader !== undefined && from !== this.#leader.peer && term <= this.#leader.term) return;
+    this.#follow(from, term, step);
+    if (done) this.#options.onEvent({ kind: "done", step });
+  }
+
+  #follow(peer: PeerId, term: number, step: number): void {
+    const heardAtMs = this.#context.clock.nowMs();
+    if (this.#leader?.peer === peer && this.#leader.term === term) {
+      this.#leader.heardAtMs = heardAtMs;
+      return;
+    }
+    this.#release();
+    this.#leader = { peer, term, heardAtMs };
+    this.#followed = true;
+    this.#startOver();
+    this.#context.tell({ actor: "trainer" }, { kind: "led", leader: peer, term });
+    this.#options.onEvent({ kind: "following", leader: peer, step });
+    this.#toTrainer(peer, { kind: "follow" });
+  }
+
+  #onStepped(from: PeerId, { kind: _, term, ...step }: MessageOf<"stepped">): void {
+    if (from !== this.#leader?.peer || term !== this.#leader.term) return;
+    this.#leader.heardAtMs = this.#context.clock.nowMs();
+    this.#options.onEvent({ kind: "step", ...step, served: {}, stateHashes: [] });
+  }
+
+  #onOutranked(from: PeerId, { term, leader }: MessageOf<"outranked">): void {
+    if (this.#leader !== undefined) return;
+    const own = this.#coordination;
+    const { peer } = this.#context;
+    const mine = own.term;
+    this.#advance({ kind: "outranked", peer: from, term });
+    if (leader === null || leader === peer) return;
+    // Of two that ask for promises under one term, the one whose name sorts first goes on.
+    if (term > mine || (term === mine && leader < peer && !own.leads)) this.#follow(leader, term, own.step);
+  }
+
+  /** The hosts that promised themselves to this coordinator may promise themselves to another. */
+  #release(): void {
+    const { term } = this.#coordination;
+    for (const { peer } of this.#coordination.members()) {
+      this.#context.tell({ peer, actor: "host" }, { kind: "released", term });
+    }
+  }
+
+  /** Knows no host any more, and gathers anew when it does not follow. */
+  #startOver(): void {
+    this.#gathering?.cancel();
+    this.#phaseTimer?.cancel();
+    this.#heardAtMs.clear();
+    this.#followers.clear();
+    this.#fed.clear();
+    this.#toldTerm = 0;
+    this.#coordination = this.#newCoordination();
+  }
+
+  /** The leader is silent: whoever of those that followed it finds most hosts takes over. */
+  #stand(): void {
+    this.#leader = undefined;
+    this.#startOver();
+    this.#askRivals();
+  }
+
+  #loseTrainer(peer: PeerId): void {
+    if (this.#leader?.peer === peer) this.#stand();
+    if (!this.#followers.delete(peer)) return;
+    for (const { walk, feeder } of [...this.#fed.values()]) {
+      if (feeder === peer) this.#walkOver(walk, `trainer ${peer} was lost`);
+    }
+  }
+
+  // --- the walks that trainers feed ---------------------------------------------------------------
+
+  /** Each trainer feeds its share of a step's micro-batches: what one has begun, any other can replay. */
+  #assign(walk: Walk, mask: readonly number[]): void {
+    const self = this.#context.peer;
+    const feeders = [self, ...this.#followers.keys()].sort();
+    const feeder = feeders[walk.microBatch % feeders.length];
+    const remote = feeder !== self && this.#toTrainer(feeder, { kind: "assign", walk, mask });
+    this.#fed.set(walkKey(walk), { walk, feeder: remote ? feeder : self });
+    if (!remote) this.#context.tell({ actor: "trainer" }, { kind: "assign", walk, mask });
+  }
+
+  #onWalkOver(from: PeerId, { walk, reason }: MessageOf<"walkOver">): void {
+    if (this.#fed.get(walkKey(walk))?.feeder === from) this.#walkOver(walk, reason);
+  }
+
+  #walkOver(walk: Walk, reason: string | null): void {
+    this.#fed.delete(walkKey(walk));
+    this.#advance({ kind: "walkOver", walk, reason });
+  }
+
+  // --- what the protocol decides ------------------------------------------------------------------
 
   #carryOut(command: Command): void {
     const { onEvent } = this.#options;
@@ -101,8 +302,7 @@ class Coordinator implements Role {
         }
         return;
       case "assign":
-        this.#context.tell({ actor: "trainer" }, { kind: "assign", walk: command.walk, mask: command.mask });
-        return;
+        return this.#assign(command.walk, command.mask);
       case "awaitQuiet":
         this.#gathering?.cancel();
         this.#gathering = this.#setTimer(GATHER_MS, GATHERED, "");
@@ -133,6 +333,7 @@ class Coordinator implements Role {
       case "between":
         return this.#onBetween(command);
       case "done":
+        for (const peer of this.#followers.keys()) this.#sayLeading(peer);
         return onEvent({ kind: "done", step: command.step });
       case "failed":
         return onEvent({ kind: "failed", step, reason: command.reason });
@@ -143,9 +344,9 @@ class Coordinator implements Role {
 
   #onBetween({ step, applied }: Extract<Command, { kind: "between" }>): void {
     const nowMs = this.#context.clock.nowMs();
+    this.#fed.clear();
     if (applied !== null) {
-      this.#options.onEvent({
-        kind: "step",
+      const told = {
         step,
         loss: applied.lossSum / applied.tokens,
         learningRate: applied.learningRate,
@@ -154,12 +355,19 @@ class Coordinator implements Role {
         seconds: (nowMs - this.#stepStartedMs) / 1000,
         replays: applied.replays,
         hosts: this.#coordination.hosts(),
-        served: applied.served,
-        stateHashes: applied.stateHashes,
-      });
+      };
+      for (const peer of this.#followers.keys()) {
+        this.#toTrainer(peer, { kind: "stepped", term: this.#coordination.term, ...told });
+      }
+      const { served, stateHashes } = applied;
+      this.#options.onEvent({ kind: "step", ...told, served, stateHashes });
     }
     this.#stepStartedMs = nowMs;
-    this.#context.tell({ actor: "trainer" }, { kind: "stepApplied", step });
+    this.#context.tell({ actor: "trainer" }, {
+      kind: "stepApplied",
+      term: this.#coordination.term,
+      step,
+    });
   }
 
   #setTimer(delayMs: number, name: string, key: string): Timer {
@@ -191,6 +399,14 @@ class Coordinator implements Role {
     for (const [peer, heardAtMs] of [...this.#heardAtMs]) {
       if (nowMs - heardAtMs > SILENCE_MS_MAX) this.#lose(peer, `it was silent for ${SILENCE_MS_MAX} ms`);
     }
+    for (const [peer, heardAtMs] of [...this.#followers]) {
+      if (nowMs - heardAtMs > SILENCE_MS_MAX) this.#loseTrainer(peer);
+    }
+    if (this.#leader === undefined) {
+      this.#advance({ kind: "tick" });
+      if (!this.#coordination.leads) this.#askRivals();
+    } else if (nowMs - this.#leader.heardAtMs > LEASE_MS) this.#stand();
+    else this.#toTrainer(this.#leader.peer, { kind: "follow" });
     this.#setTimer(HELLO_PERIOD_MS, SILENCE, "");
   }
 

@@ -12,7 +12,7 @@ import { announcementOf } from "./testing/announcement.ts";
 const TOKENS = 4;
 
 function walk(microBatch: number): Walk {
-  return { purpose: "train", step: 1, round: 0, microBatch, attempt: 1 };
+  return { purpose: "train", term: 1, step: 1, round: 0, microBatch, attempt: 1 };
 }
 
 function forward(microBatch: number): MessageOf<"forward"> {

@@ -6,10 +6,19 @@
  * decides neither what a step is nor who else takes part.
  */
 
+import { Allegiance, type Pledge } from "./allegiance.ts";
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
-import { HELD_WALKS_MAX, HELLO_PERIOD_MS, OFFER_MS_MAX, REFUSED_RETRY_MS, REPLICAS_MAX } from "./limits.ts";
+import {
+  COORDINATORS_MAX,
+  HELD_WALKS_MAX,
+  HELLO_PERIOD_MS,
+  LEASE_MS,
+  OFFER_MS_MAX,
+  REFUSED_RETRY_MS,
+  REPLICAS_MAX,
+} from "./limits.ts";
 import {
   type Message,
   type MessageOf,
@@ -53,6 +62,13 @@ export interface SnapshotStore {
   save(stage: number, manifest: StateManifest, bytes: Uint8Array): Promise<void>;
 }
 
+/** Keeps what a host has promised, so that it holds its word also after a crash. */
+export interface PledgeStore {
+  /** What was promised before this process; `undefined` if nothing was. */
+  readonly initial: Pledge | undefined;
+  save(pledge: Pledge): Promise<void>;
+}
+
 /** What a host is made of. */
 export interface HostOptions {
   /** Builds a stage in its initial state. */
@@ -65,6 +81,7 @@ export interface HostOptions {
   /** Tokens of one micro-batch, for the router's expectations. */
   readonly tokensPerMicroBatch: number;
   readonly snapshots?: SnapshotStore;
+  readonly pledges?: PledgeStore;
   /** Steps between two snapshots. */
   readonly snapshotEverySteps: number;
   /** Told what a person wants to know: stage, state and count of work. */
@@ -105,6 +122,13 @@ const CONTROL: Urgency = 0;
 const BACKWARD: Urgency = 1;
 const FORWARD: Urgency = 2;
 
+/** What outlives a restart of the host's actor. */
+interface Memory {
+  pledge: Pledge | undefined;
+}
+
+type Order = "placed" | "restore" | "accepted" | "prepare" | "fence" | "reduce" | "apply";
+
 class Host implements Role {
   readonly #context: Context<Message>;
   readonly #options: HostOptions;
@@ -122,8 +146,10 @@ class Host implements Role {
   #snapshots: readonly { readonly step: number; readonly stateHash: string }[] = [];
   #opening = false;
   #serving = false;
-  #coordinator: PeerId | undefined;
-  #term = -1;
+  readonly #memory: Memory;
+  readonly #allegiance: Allegiance;
+  /** Trainers that were announced: one of them coordinates. */
+  #trainers: readonly PeerId[] = [];
   #transfer: Transfer | undefined;
   #importing = false;
   /** What the last transfer left, if it was not whole. */
@@ -135,18 +161,22 @@ class Host implements Role {
   #totalAccumulated = 0;
   #trouble: string | undefined;
 
-  /** Micro-batches in the gradient sum. */
-  #accumulated = new Set<number>();
+  /** Micro-batches in the gradient sum; the last stage knows their losses. */
+  readonly #accumulated = new Map<number, Held["loss"]>();
   /** Walks of this round or an earlier one count no more. */
   #sealedRound = -1;
   /** The last round of this step that was summed up: an order that comes twice is carried out once. */
   #reducedRound = -1;
   #averaged: MessageOf<"averaged"> | undefined;
+  /** The update that led to the present state. */
+  #applied: Pick<MessageOf<"apply">, "total" | "scale" | "learningRate"> | undefined;
   #applying = false;
 
-  constructor(context: Context<Message>, options: HostOptions) {
+  constructor(context: Context<Message>, options: HostOptions, memory: Memory) {
     this.#context = context;
     this.#options = options;
+    this.#memory = memory;
+    this.#allegiance = new Allegiance(LEASE_MS, memory.pledge);
     this.#incarnation = context.entropy.integer(2 ** 31);
     this.#jobs = new Jobs(context);
     this.#dispatch = new Dispatch(context, {
@@ -201,6 +231,10 @@ class Host implements Role {
         return this.#transfer?.onGone(from, message);
       case "piece":
         return this.#transfer?.onPiece(from, message);
+      case "lead":
+        return this.#onLead(from, message);
+      case "released":
+        return this.#release(from);
       case "placed":
       case "restore":
       case "accepted":
@@ -352,6 +386,7 @@ class Host implements Role {
         (manifest) => {
           this.#importing = false;
           this.#manifest = manifest;
+          this.#applied = undefined;
           this.#startStep();
           this.#missed++;
           this.#sayHello();
@@ -401,11 +436,15 @@ class Host implements Role {
 
   #onFound({ service, announcements }: MessageOf<"found">): void {
     if (service !== "coordinator") return this.#dispatch.found(announcements);
-    if (this.#coordinator !== undefined || announcements.length === 0) return;
-    const newest = announcements.reduce((best, one) => one.issuedAtMs > best.issuedAtMs ? one : best);
-    this.#coordinator = newest.peer;
-    this.#term = -1;
-    this.#sayHello();
+    if (announcements.length === 0) return;
+    this.#trainers = [...announcements].sort((a, b) => b.issuedAtMs - a.issuedAtMs).slice(0, COORDINATORS_MAX)
+      .map(({ peer }) => peer);
+    if (this.#leader() === undefined) this.#sayHello();
+  }
+
+  /** The coordinator that is followed and heard of. */
+  #leader(): PeerId | undefined {
+    return this.#allegiance.leader(this.#context.clock.nowMs());
   }
 
   #setHelloTimer(): void {
@@ -416,8 +455,9 @@ class Host implements Role {
   #sayHello(): void {
     this.#setHelloTimer();
     this.#changed();
-    if (this.#coordinator === undefined || this.#opening) return;
-    this.#toCoordinator({
+    if (this.#opening) return;
+    const { term, leader, electorates } = this.#allegiance.pledge;
+    const hello = {
       kind: "hello",
       stage: this.#stage?.index ?? null,
       step: this.#stage?.step ?? 0,
@@ -425,51 +465,121 @@ class Host implements Role {
       snapshots: this.#snapshots.map(({ step, stateHash }) => ({ step, stateHash })),
       incarnation: this.#incarnation,
       missed: this.#missed,
-    });
+      term,
+      leader,
+      electorates,
+      report: this.#serving ? null : this.#report(),
+    } as const;
+    // Who follows nobody asks all: which of them leads is for them to settle.
+    const followed = this.#leader();
+    for (const peer of followed === undefined ? this.#trainers : [followed]) {
+      this.#context.tell({ peer, actor: "coordinator" }, hello);
+    }
+  }
+
+  #report(): MessageOf<"hello">["report"] {
+    const held = [...this.#accumulated].sort(([a], [b]) => a - b);
+    const averaged = this.#averaged;
+    return {
+      microBatches: held.map(([microBatch]) => microBatch),
+      losses: held.flatMap(([microBatch, loss]) => loss === undefined ? [] : [{ microBatch, ...loss }]),
+      total: averaged === undefined ? null : { term: averaged.term, round: averaged.round },
+      applied: this.#applied ?? null,
+    };
   }
 
   #toCoordinator(message: RemoteMessage): void {
-    if (this.#coordinator !== undefined) {
-      this.#context.tell({ peer: this.#coordinator, actor: "coordinator" }, message);
-    }
+    const { leader } = this.#allegiance.pledge;
+    if (leader !== null) this.#context.tell({ peer: leader, actor: "coordinator" }, message);
   }
 
-  #onOrder(
-    from: PeerId,
-    message: MessageOf<"placed" | "restore" | "accepted" | "prepare" | "fence" | "reduce" | "apply">,
-  ): void {
-    if (from !== this.#coordinator || message.term < this.#term) {
+  // --- whom it follows ----------------------------------------------------------------------------
+
+  #onLead(from: PeerId, { term, electorate }: MessageOf<"lead">): void {
+    const nowMs = this.#context.clock.nowMs();
+    const follows = this.#allegiance.obeys(from, term, nowMs);
+    const promises = !follows && this.#allegiance.promise(from, term, nowMs);
+    if (!follows && !promises) {
+      this.#context.tell({ peer: from, actor: "coordinator" }, {
+        kind: "outranked",
+        term: this.#allegiance.pledge.term,
+        leader: this.#leader() ?? null,
+      });
+      return;
+    }
+    const belongs = electorate !== null && this.#allegiance.belongs(electorate);
+    if (promises) this.#onPromise(from, term);
+    if (promises || belongs) this.#keepPledge();
+  }
+
+  /** Nobody waits for a lease to end when its holder is gone. */
+  #release(from: PeerId): void {
+    if (this.#allegiance.release(from, this.#context.clock.nowMs())) this.#sayHello();
+  }
+
+  /** What was begun under another term counts no more; what has been counted is reported. */
+  #onPromise(leader: PeerId, term: number): void {
+    this.#context.trace("promised", { leader, term });
+    this.#serving = false;
+    this.#sealedRound = this.#reducedRound = -1;
+    this.#transfer?.cancel();
+    this.#transfer = undefined;
+    for (const held of [...this.#held.values()]) if (held.walk.purpose === "train") this.#letGo(held);
+  }
+
+  /** The promise is on the disk before anybody hears of it. */
+  #keepPledge(): void {
+    const pledge = this.#memory.pledge = this.#allegiance.pledge;
+    const { pledges } = this.#options;
+    // A pass that is under way may still be counted: the hello comes after it.
+    if (pledges === undefined) return this.#enqueue(CONTROL, () => this.#sayHello());
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "pledge", amount: 1 },
+        () => pledges.save(pledge),
+        () => this.#sayHello(),
+        (error) => this.#setTrouble(reasonOf(error)),
+      ));
+  }
+
+  #onOrder(from: PeerId, message: MessageOf<Order>): void {
+    const nowMs = this.#context.clock.nowMs();
+    const leader = this.#leader();
+    const stage = this.#stage;
+    if (message.kind === "placed") {
+      // A host without a stage has nothing to protect.
+      return stage === undefined && (leader ?? from) === from ? this.#open(message.stage) : undefined;
+    }
+    if (!this.#allegiance.obeys(from, message.term, nowMs)) {
       this.#context.trace("order ignored", { from, order: message.kind, term: message.term });
       return;
     }
-    this.#term = message.term;
-    const stage = this.#stage;
-    if (message.kind === "placed") return this.#open(message.stage);
     if (stage === undefined) return;
     if (message.kind === "restore") return message.stage === stage.index ? this.#restore(message) : undefined;
     if (message.step !== stage.step) {
       this.#context.trace("order ignored", { order: message.kind, step: message.step, standsAt: stage.step });
       return;
     }
-    if (message.kind !== "accepted" && !this.#serving) {
+    // Who holds the total of an all-reduce may apply it under any coordinator that says so.
+    if (message.kind !== "accepted" && message.kind !== "apply" && !this.#serving) {
       // Meant for this host as it was before it started again.
       this.#context.trace("order ignored", { order: message.kind, reason: "not serving" });
       return;
     }
     switch (message.kind) {
       case "accepted":
-        return this.#forgetGradients(() => {
-          this.#sealedRound = Math.max(this.#sealedRound, message.round - 1);
-          this.#serving = true;
-          this.#missed = 0;
-          this.#trouble = undefined;
-          this.#announce();
-          this.#changed();
-        });
+        return message.keep
+          ? this.#serve(message.round)
+          : this.#forgetGradients(() => this.#serve(message.round));
       case "fence":
         this.#sealedRound = Math.max(this.#sealedRound, message.round);
         return this.#forgetGradients(() =>
-          this.#toCoordinator({ kind: "fenced", step: message.step, round: message.round })
+          this.#toCoordinator({
+            kind: "fenced",
+            term: message.term,
+            step: message.step,
+            round: message.round,
+          })
         );
       case "prepare":
         this.#sealedRound = Math.max(this.#sealedRound, message.round);
@@ -477,16 +587,26 @@ class Host implements Role {
         return this.#enqueue(CONTROL, () =>
           this.#toCoordinator({
             kind: "prepared",
+            term: message.term,
             step: message.step,
             round: message.round,
             stateHash: this.#manifest!.stateHash,
-            microBatches: [...this.#accumulated].sort((a, b) => a - b),
+            microBatches: [...this.#accumulated.keys()].sort((a, b) => a - b),
           }));
       case "reduce":
         return this.#reduce(message);
       case "apply":
         return this.#apply(message);
     }
+  }
+
+  #serve(round: number): void {
+    this.#sealedRound = Math.max(this.#sealedRound, round - 1);
+    this.#serving = true;
+    this.#missed = 0;
+    this.#trouble = undefined;
+    this.#announce();
+    this.#changed();
   }
 
   #forgetGradients(then = () => {}): void {
@@ -506,9 +626,11 @@ class Host implements Role {
     });
   }
 
-  #reduce({ step, round, replicas }: MessageOf<"reduce">): void {
+  #reduce({ term, step, round, replicas }: MessageOf<"reduce">): void {
     const stage = this.#stage!;
-    const refuse = (reason: string) => this.#toCoordinator({ kind: "reduceFailed", step, round, reason });
+    const refuse = (reason: string) => {
+      this.#toCoordinator({ kind: "reduceFailed", term, step, round, reason });
+    };
     if (!replicas.includes(this.#context.peer)) return refuse("this host is not among the replicas");
     if (this.#sealedRound !== round) return refuse(`this host has sealed round ${this.#sealedRound}`);
     if (round <= this.#reducedRound) return;
@@ -518,7 +640,7 @@ class Host implements Role {
         { kind: "gradient", amount: stage.parameters },
         () => stage.gradientSum(),
         (vector) => {
-          this.#context.tell({ actor: "averager" }, { kind: "average", step, round, replicas, vector });
+          this.#context.tell({ actor: "averager" }, { kind: "average", term, step, round, replicas, vector });
         },
         // A sum that can't be had is of no use: what it held is replayed.
         (error) => this.#forgetGradients(() => refuse(reasonOf(error))),
@@ -527,15 +649,15 @@ class Host implements Role {
 
   #onAveraged(message: MessageOf<"averaged">): void {
     this.#averaged = message;
-    const { step, round, hash, squareSum } = message;
-    this.#toCoordinator({ kind: "reduced", step, round, hash, squareSum });
+    const { term, step, round, hash, squareSum } = message;
+    this.#toCoordinator({ kind: "reduced", term, step, round, hash, squareSum });
   }
 
-  #apply({ step, round, scale, learningRate }: MessageOf<"apply">): void {
+  #apply({ term, step, total, scale, learningRate }: MessageOf<"apply">): void {
     const stage = this.#stage!;
     if (this.#applying) return;
     const averaged = this.#averaged;
-    if (averaged?.step !== step || averaged.round !== round) {
+    if (averaged?.step !== step || averaged.term !== total.term || averaged.round !== total.round) {
       // Without the total this host can't follow: it will be told where to get the state.
       return this.#pause(`the total of step ${step} is missing`);
     }
@@ -550,10 +672,12 @@ class Host implements Role {
         },
         (manifest) => {
           this.#manifest = manifest;
+          this.#applied = { total, scale, learningRate };
           this.#applying = false;
           this.#startStep();
           this.#letGoBefore(stage.step);
-          this.#toCoordinator({ kind: "applied", step: stage.step, stateHash: manifest.stateHash });
+          this.#toCoordinator({ kind: "applied", term, step: stage.step, stateHash: manifest.stateHash });
+          if (!this.#serving) this.#sayHello();
           this.#announce();
           this.#changed();
           this.#saveSnapshot();
@@ -620,7 +744,7 @@ class Host implements Role {
       stage: this.#stage?.index,
       step: this.#stage?.step ?? 0,
       serving: this.#serving,
-      coordinator: this.#coordinator,
+      coordinator: this.#leader(),
       accumulated: this.#totalAccumulated,
       trouble: this.#trouble,
     });
@@ -641,7 +765,8 @@ class Host implements Role {
     if (walk.purpose !== "generate" && walk.step !== stage.step) {
       return refuse(`this host stands at step ${stage.step}`, REFUSED_RETRY_MS);
     }
-    if (walk.purpose === "train" && message.coordinator !== this.#coordinator) {
+    const { leader, term } = this.#allegiance.pledge;
+    if (walk.purpose === "train" && (message.coordinator !== leader || walk.term !== term)) {
       return refuse("this host follows another coordinator", HELLO_PERIOD_MS);
     }
     const key = walkKey(walk);
@@ -749,14 +874,15 @@ class Host implements Role {
     if (this.#held.get(held.key) !== held) return;
     const stage = this.#stage!;
     const { walk } = held;
-    const accumulate = held.counts && walk.step === stage.step && walk.round > this.#sealedRound &&
-      !this.#accumulated.has(walk.microBatch);
+    const { term } = this.#allegiance.pledge;
+    const accumulate = held.counts && walk.term === term && walk.step === stage.step &&
+      walk.round > this.#sealedRound && !this.#accumulated.has(walk.microBatch);
     this.#jobs.start(
       { kind: "backward", amount: this.#options.tokensPerMicroBatch },
       () => stage.backward(held.key, gradient, { accumulate }),
       (back) => {
         if (accumulate) {
-          this.#accumulated.add(walk.microBatch);
+          this.#accumulated.set(walk.microBatch, held.loss);
           this.#totalAccumulated++;
           this.#changed();
         }
@@ -773,7 +899,9 @@ class Host implements Role {
   }
 
   #reportAccumulated({ walk, forward, loss }: Held): void {
-    this.#context.tell({ peer: forward.coordinator, actor: "coordinator" }, {
+    // Whoever coordinates under another term has heard of it in a report, or will.
+    if (walk.term !== this.#allegiance.pledge.term) return;
+    this.#toCoordinator({
       kind: "accumulated",
       walk,
       stage: forward.stage,
@@ -853,10 +981,8 @@ class Host implements Role {
   #onPeerLost({ peer, reason }: MessageOf<"peerLost">): void {
     this.#dispatch.lost(peer);
     this.#transfer?.drop(peer, reason);
-    if (peer === this.#coordinator) {
-      this.#coordinator = undefined;
-      this.#changed();
-    }
+    this.#trainers = this.#trainers.filter((trainer) => trainer !== peer);
+    this.#release(peer);
   }
 
   #onTimer({ name, key }: MessageOf<"timer">): void {
@@ -875,5 +1001,6 @@ class Host implements Role {
 
 /** The role of a stage host. */
 export function host(options: HostOptions) {
-  return behaviour("host", (context) => new Host(context, options));
+  const memory: Memory = { pledge: options.pledges?.initial };
+  return behaviour("host", (context) => new Host(context, options, memory));
 }

@@ -104,7 +104,9 @@ class Hosting {
       announcements: [announcementOf("next")],
     });
     await hosting.pass(WORK_MS);
-    hosting.deliver("coordinator", { kind: "accepted", term: 5, step: 0, round: 0 });
+    hosting.deliver("coordinator", { kind: "lead", term: 5, electorate: null });
+    await hosting.pass(WORK_MS);
+    hosting.deliver("coordinator", { kind: "accepted", term: 5, step: 0, round: 0, keep: false });
     await hosting.pass(WORK_MS);
     assert.equal(hosting.status?.serving, true);
     hosting.sent.length = 0;
@@ -132,7 +134,7 @@ class Hosting {
 function forward(change: Partial<MessageOf<"forward">> = {}, microBatch = 0): MessageOf<"forward"> {
   return {
     kind: "forward",
-    walk: { purpose: "train", step: 0, round: 0, microBatch, attempt: 1 },
+    walk: { purpose: "train", term: 5, step: 0, round: 0, microBatch, attempt: 1 },
     stage: 0,
     mask: [0, 1],
     trainer: "trainer",
@@ -148,9 +150,13 @@ Deno.test("a host says what it holds, and serves once the coordinator says so", 
   hosting.deliver("trainer", forward());
   await hosting.pass(1);
   assert.match(hosting.of("refused")[0].message.reason, /does not serve yet/);
-  hosting.deliver("coordinator", { kind: "accepted", term: 1, step: 0, round: 0 });
+  hosting.deliver("coordinator", { kind: "accepted", term: 1, step: 0, round: 0, keep: false });
   await hosting.pass(1);
-  assert.equal(hosting.status?.serving, false, "orders of somebody whom it has not found are nothing to it");
+  assert.equal(
+    hosting.status?.serving,
+    false,
+    "orders of somebody to whom it has promised nothing are ignored",
+  );
   hosting.system.tell({ actor: "host" }, {
     kind: "found",
     service: "coordinator",
@@ -221,7 +227,7 @@ Deno.test("a gradient counts once, from the host that has the walk, and not afte
   await hosting.pass(3 * WORK_MS);
   assert.deepEqual(
     hosting.stage.calls.filter((call) => call.startsWith("backward")),
-    ["backward train/0/0/1/0, counted", "backward train/0/1/1/0"],
+    ["backward train/5/0/0/1/0, counted", "backward train/5/0/1/1/0"],
   );
   assert.deepEqual(hosting.of("accumulated").map(({ to, message }) => [to, message.walk.microBatch]), [
     ["coordinator", 0],

@@ -60,6 +60,12 @@ export const HELLO_PERIOD_MS = 1000;
 /** Silence after which a host counts as lost: eight hellos, for busy machines. A broken connection tells sooner. */
 export const SILENCE_MS_MAX = 8000;
 
+/** A host's promise to its coordinator holds through so much silence; then another trainer may win it over. */
+export const LEASE_MS = SILENCE_MS_MAX;
+
+/** Trainers that a host without a coordinator asks, and that one coordinator lets feed. */
+export const COORDINATORS_MAX = 16;
+
 /**
  * A scout looks for a service this long after it began to want it, or after a
  * loss; then after twice as long, and so on. A look costs some dozens of messages.

@@ -10,6 +10,7 @@
 import { z } from "zod";
 import type { PeerId } from "./core/actor.ts";
 import type { Announcement } from "../routing/mod.ts";
+import { ELECTORATES_MAX, electorateSchema } from "./electorate.ts";
 import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
 import {
   MICRO_BATCHES_MAX,
@@ -39,11 +40,13 @@ const reason = z.string().max(REASON_CHARACTERS_MAX);
 const finite = z.number();
 
 /**
- * Names one walk of one micro-batch. `round` tells walks before a Prepare from
- * those after it; `attempt` tells one replay from the next.
+ * Names one walk of one micro-batch. `term` tells the walks of one coordinator
+ * from those of the next; `round` walks before a Prepare from those after it;
+ * `attempt` one replay from the next.
  */
 const walk = z.strictObject({
   purpose: z.enum(["train", "evaluate", "generate"]),
+  term: count,
   step: count,
   round: count,
   microBatch,
@@ -53,9 +56,12 @@ const walk = z.strictObject({
 /** Names one walk of one micro-batch, see the schema. */
 export type Walk = z.infer<typeof walk>;
 
+/** Names one all-reduce: a term's rounds are its own. */
+const total = z.strictObject({ term: count, round: count });
+
 /** Text under which a walk is held. */
 export function walkKey(walk: Walk): string {
-  return `${walk.purpose}/${walk.step}/${walk.microBatch}/${walk.attempt}/${walk.round}`;
+  return `${walk.purpose}/${walk.term}/${walk.step}/${walk.microBatch}/${walk.attempt}/${walk.round}`;
 }
 
 const schemas = [
@@ -122,7 +128,37 @@ const schemas = [
     incarnation: count,
     /** Times that a transfer came too late; from the second on the coordinator waits for this host. */
     missed: count,
+    /** The promise in force: its term, 0 before the first, and to whom. */
+    term: count,
+    leader: peer.nullable(),
+    electorates: z.array(electorateSchema).max(ELECTORATES_MAX).readonly(),
+    /** What a coordinator needs to rebuild its table; `null` while the host serves. */
+    report: z.strictObject({
+      /** In the gradient sum. The last stage tells their losses. */
+      microBatches: z.array(microBatch).max(MICRO_BATCHES_MAX).readonly(),
+      losses: z.array(z.strictObject({ microBatch, sum: finite, tokens: count })).max(MICRO_BATCHES_MAX)
+        .readonly(),
+      /** The all-reduce whose total this host holds, not yet applied. */
+      total: total.nullable(),
+      /** The update that led to `step`, for those who hold the same total and have not applied it. */
+      applied: z.strictObject({ total, scale: finite.min(0), learningRate: finite.min(0) }).nullable(),
+    }).nullable(),
   }),
+  /** Coordinator to host: follow me under this term; repeated as an answer to each hello. */
+  z.strictObject({
+    kind: z.literal("lead"),
+    term: count,
+    /** The latest electorate, if the host belongs to it. */
+    electorate: electorateSchema.nullable(),
+  }),
+  /** Host to coordinator: I have promised myself elsewhere; `leader` is whom I follow and hear of. */
+  z.strictObject({ kind: z.literal("outranked"), term: count, leader: peer.nullable() }),
+  /** Coordinator to host: follow me no longer. */
+  z.strictObject({ kind: z.literal("released"), term: count }),
+  /** Trainer to trainer, every so often: do you lead? I would feed. */
+  z.strictObject({ kind: z.literal("follow") }),
+  /** The answer of a trainer that does. */
+  z.strictObject({ kind: z.literal("leading"), term: count, step: count, done: z.boolean() }),
   /** Coordinator to host: hold this stage. */
   z.strictObject({ kind: z.literal("placed"), term: count, stage }),
   /** Coordinator to host: get this state, from your disk or these donors. */
@@ -134,8 +170,15 @@ const schemas = [
     stateHash: hash,
     donors: z.array(peer).max(REPLICAS_MAX).readonly(),
   }),
-  /** Coordinator to host: you serve from this step and round on, with nothing accumulated. */
-  z.strictObject({ kind: z.literal("accepted"), term: count, step: count, round: count }),
+  /** Coordinator to host: you serve from this step and round on. */
+  z.strictObject({
+    kind: z.literal("accepted"),
+    term: count,
+    step: count,
+    round: count,
+    /** What it reported is in the table; otherwise it has nothing accumulated. */
+    keep: z.boolean(),
+  }),
 
   // --- state ------------------------------------------------------------------------------------
   z.strictObject({ kind: z.literal("stateRequest"), stateHash: hash }),
@@ -157,6 +200,7 @@ const schemas = [
   z.strictObject({ kind: z.literal("prepare"), term: count, step: count, round: count }),
   z.strictObject({
     kind: z.literal("prepared"),
+    term: count,
     step: count,
     round: count,
     stateHash: hash,
@@ -164,7 +208,7 @@ const schemas = [
   }),
   /** Coordinator: your sum disagrees with the table; forget it. */
   z.strictObject({ kind: z.literal("fence"), term: count, step: count, round: count }),
-  z.strictObject({ kind: z.literal("fenced"), step: count, round: count }),
+  z.strictObject({ kind: z.literal("fenced"), term: count, step: count, round: count }),
   /** Coordinator: add up the sums of these replicas. */
   z.strictObject({
     kind: z.literal("reduce"),
@@ -175,29 +219,49 @@ const schemas = [
   }),
   z.strictObject({
     kind: z.literal("reduced"),
+    term: count,
     step: count,
     round: count,
     hash,
     /** Square sum of the stage's gradient sum. */
     squareSum: finite.min(0),
   }),
-  z.strictObject({ kind: z.literal("reduceFailed"), step: count, round: count, reason }),
+  z.strictObject({ kind: z.literal("reduceFailed"), term: count, step: count, round: count, reason }),
   /** Coordinator: everybody agrees; take the step. */
   z.strictObject({
     kind: z.literal("apply"),
     term: count,
     step: count,
-    round: count,
+    /** What everybody agrees on. */
+    total,
     scale: finite.min(0),
     learningRate: finite.min(0),
   }),
-  z.strictObject({ kind: z.literal("applied"), step: count, stateHash: hash }),
+  z.strictObject({ kind: z.literal("applied"), term: count, step: count, stateHash: hash }),
+
+  /** Coordinator to a trainer: walk this micro-batch. */
+  z.strictObject({ kind: z.literal("assign"), walk, mask: z.array(stage).max(STAGES_MAX).readonly() }),
+  /** Trainer to coordinator: this walk is over, one way or the other. */
+  z.strictObject({ kind: z.literal("walkOver"), walk, reason: reason.nullable() }),
+  /** Coordinator to the trainers that follow it: this step was taken. */
+  z.strictObject({
+    kind: z.literal("stepped"),
+    term: count,
+    step: count,
+    loss: finite,
+    learningRate: finite,
+    gradientNorm: finite,
+    tokens: count,
+    seconds: finite,
+    replays: count,
+    hosts: z.array(count).max(STAGES_MAX).readonly(),
+  }),
 
   // --- averaging --------------------------------------------------------------------------------
   /** To the owner of a slice: a run of my sum. Tensor: `values`. `offset` counts within the slice. */
-  z.strictObject({ kind: z.literal("part"), step: count, round: count, offset: count }),
+  z.strictObject({ kind: z.literal("part"), term: count, step: count, round: count, offset: count }),
   /** From the owner of a slice: a run of the total. Tensor: `values`. */
-  z.strictObject({ kind: z.literal("total"), step: count, round: count, offset: count }),
+  z.strictObject({ kind: z.literal("total"), term: count, step: count, round: count, offset: count }),
 ] as const;
 
 const schema = z.discriminatedUnion("kind", schemas);
@@ -257,22 +321,17 @@ export type LocalMessage =
   | { readonly kind: "timer"; readonly name: string; readonly key: string }
   /** Work that an actor had performed ended; the actor knows what the job was. */
   | { readonly kind: "performed"; readonly job: number; readonly outcome: Outcome }
-  /** Coordinator to trainer: walk this micro-batch. */
-  | {
-    readonly kind: "assign";
-    readonly walk: Walk;
-    readonly mask: readonly number[];
-  }
-  /** Trainer to coordinator: this walk is over, one way or the other. */
-  | { readonly kind: "walkOver"; readonly walk: Walk; readonly reason: string | null }
-  /** Coordinator to trainer: this step is applied; say `proceed` when the next may start. */
-  | { readonly kind: "stepApplied"; readonly step: number }
+  /** Coordinator to its own trainer: whose walks are to be fed from now on; what came before is over. */
+  | { readonly kind: "led"; readonly leader: PeerId; readonly term: number }
+  /** Coordinator to its own trainer: this step is applied; say `proceed` when the next may start. */
+  | { readonly kind: "stepApplied"; readonly term: number; readonly step: number }
   | { readonly kind: "proceed"; readonly step: number }
   /** To the reader: what follows these token ids `[1, T]`? */
   | { readonly kind: "read"; readonly request: number; readonly tokens: Int32Array }
   /** Host to averager: add this vector up with the replicas', then tell me. */
   | {
     readonly kind: "average";
+    readonly term: number;
     readonly step: number;
     readonly round: number;
     readonly replicas: readonly PeerId[];
@@ -280,6 +339,7 @@ export type LocalMessage =
   }
   | {
     readonly kind: "averaged";
+    readonly term: number;
     readonly step: number;
     readonly round: number;
     readonly vector: Float32Array;
@@ -288,6 +348,7 @@ export type LocalMessage =
   }
   | {
     readonly kind: "averageFailed";
+    readonly term: number;
     readonly step: number;
     readonly round: number;
     readonly reason: string;
@@ -313,6 +374,14 @@ const RECIPIENT = {
   fence: "host",
   reduce: "host",
   apply: "host",
+  lead: "host",
+  released: "host",
+  outranked: "coordinator",
+  follow: "coordinator",
+  leading: "coordinator",
+  stepped: "coordinator",
+  walkOver: "coordinator",
+  assign: "trainer",
   accumulated: "coordinator",
   hello: "coordinator",
   prepared: "coordinator",

@@ -4,7 +4,7 @@ import { fromFrame, recipientOf, type RemoteMessage, toFrame, type Walk } from "
 import { BadFrame, type Frame } from "./wire/wire.ts";
 
 const RUN = "a".repeat(64);
-const WALK: Walk = { purpose: "train", step: 3, round: 0, microBatch: 1, attempt: 1 };
+const WALK: Walk = { purpose: "train", term: 1, step: 3, round: 0, microBatch: 1, attempt: 1 };
 
 const FORWARD: RemoteMessage = {
   kind: "forward",
@@ -27,6 +27,7 @@ Deno.test("a message survives the way into a frame and back", () => {
   };
   const prepared: RemoteMessage = {
     kind: "prepared",
+    term: 1,
     step: 1,
     round: 2,
     stateHash: "c".repeat(64),

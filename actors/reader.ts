@@ -70,7 +70,14 @@ class Reader implements Role {
         `Cannot read: ${this.#readings.size} of ${READS_MAX} are under way`,
       );
     }
-    const walk: Walk = { purpose: "generate", step: request, round: this.#nonce(), microBatch: 0, attempt };
+    const walk: Walk = {
+      purpose: "generate",
+      term: 0,
+      step: request,
+      round: this.#nonce(),
+      microBatch: 0,
+      attempt,
+    };
     const key = walkKey(walk);
     const timer = this.#context.after(WALK_TIMEOUT_MS_MIN, { kind: "timer", name: "read", key });
     this.#readings.set(key, { request, tokens, walk, timer });

@@ -9,6 +9,10 @@ import type { PeerId } from "./core/actor.ts";
 export type RunEvent =
   /** The run can't go on until somebody serves `stage`. Told once each time it starts. */
   | { readonly kind: "waiting"; readonly step: number; readonly stage: number; readonly reason: string }
+  /** This trainer coordinates the run from now on. */
+  | { readonly kind: "leading"; readonly term: number; readonly step: number }
+  /** Another does; this one feeds its share. */
+  | { readonly kind: "following"; readonly leader: PeerId; readonly step: number }
   | { readonly kind: "joined"; readonly peer: PeerId; readonly stage: number; readonly step: number }
   | {
     readonly kind: "lost";

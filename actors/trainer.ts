@@ -56,18 +56,28 @@ class Trainer implements Role {
   readonly #underway = new Map<string, Underway>();
   readonly #backlog: Underway[] = [];
   #validation: Validation | undefined;
+  /** Whose walks are fed, and under which term. */
+  #leader: PeerId;
+  #term = 0;
   readonly #patience = new Patience();
 
   constructor(context: Context<Message>, options: TrainerOptions) {
     this.#context = context;
     this.#options = options;
+    this.#leader = context.peer;
     this.#dispatch = new Dispatch(context, { broken: (walk, reason) => this.#over(walk, reason) });
     context.tell({ actor: "scout" }, { kind: "watch", service: stageService(0), subscriber: context.actor });
   }
 
   receive({ from, message }: Envelope<Message>): void {
     switch (message.kind) {
+      case "led":
+        return this.#onLed(message);
       case "assign":
+        if (from !== this.#leader || message.walk.term !== this.#term) {
+          this.#context.trace("assignment ignored", { from, walk: walkKey(message.walk) });
+          return;
+        }
         this.#supersede(message.walk);
         return this.#send(message.walk, message.mask);
       case "admitted":
@@ -88,12 +98,21 @@ class Trainer implements Role {
       case "evaluated":
         return this.#onEvaluated(message);
       case "stepApplied":
-        return this.#onStepApplied(message.step);
+        return this.#onStepApplied(message);
       case "peerLost":
         return this.#dispatch.lost(message.peer);
       case "timer":
         return this.#onTimer(message);
     }
+  }
+
+  /** What was under way was another coordinator's: it assigns anew what is missing. */
+  #onLed({ leader, term }: MessageOf<"led">): void {
+    this.#leader = leader;
+    this.#term = term;
+    this.#validation = undefined;
+    this.#backlog.length = 0;
+    for (const { walk } of [...this.#underway.values()]) this.#forget(walk);
   }
 
   // --- sending ------------------------------------------------------------------------------------
@@ -127,7 +146,7 @@ class Trainer implements Role {
       stage: 0,
       mask: [...mask],
       trainer: this.#context.peer,
-      coordinator: this.#context.peer,
+      coordinator: this.#leader,
       input: tensor(batch.tokens),
       targets: tensor(batch.targets),
     }, shape[0] * shape[1]);
@@ -176,7 +195,8 @@ class Trainer implements Role {
     if (underway === undefined) return;
     if (reason !== null) this.#context.trace("walk failed", { walk: walkKey(walk), reason });
     if (walk.purpose === "train") {
-      this.#context.tell({ actor: "coordinator" }, { kind: "walkOver", walk, reason });
+      const peer = this.#leader === this.#context.peer ? undefined : this.#leader;
+      this.#context.tell({ peer, actor: "coordinator" }, { kind: "walkOver", walk, reason });
     } else {
       const again = { ...walk, attempt: walk.attempt + 1 };
       if (again.attempt <= 3) this.#send(again, []);
@@ -203,13 +223,14 @@ class Trainer implements Role {
     }
     const [microBatch, attempt, step] = key.split(" ").map(Number);
     if (this.#validation?.step === step) {
-      this.#send({ purpose: "evaluate", step, round: 0, microBatch, attempt }, []);
+      this.#send({ purpose: "evaluate", term: this.#term, step, round: 0, microBatch, attempt }, []);
     }
   }
 
   // --- validation ---------------------------------------------------------------------------------
 
-  #onStepApplied(step: number): void {
+  #onStepApplied({ term, step }: MessageOf<"stepApplied">): void {
+    if (term !== this.#term) return;
     for (const { walk } of [...this.#underway.values()]) if (walk.purpose === "train") this.#forget(walk);
     const { everySteps, microBatches } = this.#options.validation;
     const due = microBatches > 0 && (step % everySteps === 0 || step >= this.#options.steps);
@@ -219,7 +240,7 @@ class Trainer implements Role {
     }
     this.#validation = { step, losses: new Map() };
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
-      this.#send({ purpose: "evaluate", step, round: 0, microBatch, attempt: 1 }, []);
+      this.#send({ purpose: "evaluate", term, step, round: 0, microBatch, attempt: 1 }, []);
     }
   }
 

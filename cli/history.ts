@@ -93,6 +93,8 @@ export class History {
         });
       }
       case "waiting":
+      case "leading":
+      case "following":
       case "done":
       case "failed":
         return;

@@ -44,6 +44,8 @@ const peer = z.string().max(256);
 const count = z.int().min(0);
 const events = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("waiting"), step: count, stage: count, reason: z.string() }),
+  z.object({ kind: z.literal("leading"), term: count, step: count }),
+  z.object({ kind: z.literal("following"), leader: peer, step: count }),
   z.object({ kind: z.literal("joined"), peer, stage: count, step: count }),
   z.object({ kind: z.literal("lost"), peer, stage: count, step: count, reason: z.string() }),
   z.object({

@@ -96,6 +96,10 @@ export function describe(event: RunEvent): string | undefined {
       return `waiting at step ${event.step}: nobody serves stage ${event.stage} (${
         format.printable(event.reason)
       })`;
+    case "leading":
+      return event.term === 1 ? undefined : `this trainer coordinates the run from step ${event.step} on`;
+    case "following":
+      return `trainer …${format.shortPeer(event.leader)} coordinates the run; this one feeds its share`;
     case "joined":
       return `+ host …${format.shortPeer(event.peer)} serves stage ${event.stage} from step ${event.step}`;
     case "lost":

@@ -45,7 +45,7 @@ function forward(step: number, stage: number, input: Tensor, change: Partial<Wal
   return {
     kind: "forward",
     // Evaluation: a stranger's training walk would be refused for its coordinator.
-    walk: { purpose: "evaluate", step, round: 0, microBatch: 0, attempt: 77, ...change },
+    walk: { purpose: "evaluate", term: 1, step, round: 0, microBatch: 0, attempt: 77, ...change },
     stage,
     mask: [],
     trainer: "stranger",
@@ -57,7 +57,7 @@ function forward(step: number, stage: number, input: Tensor, change: Partial<Wal
 
 function heard(answers: Answers, kind: RemoteMessage["kind"], reason: RegExp): void {
   const reasons = answers.messages.flatMap((message) =>
-    message.kind === kind && "reason" in message ? [message.reason] : []
+    message.kind === kind && "reason" in message ? [message.reason ?? ""] : []
   );
   assert.ok(reasons.some((one) => reason.test(one)), `expected ${kind} with ${reason}, heard ${reasons}`);
 }
@@ -147,14 +147,14 @@ const CASES: Case[] = [
     frames: (step) => [
       toFrame(run, {
         kind: "accumulated",
-        walk: { purpose: "train", step, round: 0, microBatch: 0, attempt: 1 },
+        walk: { purpose: "train", term: 1, step, round: 0, microBatch: 0, attempt: 1 },
         stage: 2,
         lossSum: 1e9,
         tokens: 1,
       }),
       toFrame(run, {
         kind: "finished",
-        walk: { purpose: "train", step, round: 0, microBatch: 0, attempt: 1 },
+        walk: { purpose: "train", term: 1, step, round: 0, microBatch: 0, attempt: 1 },
       }),
     ],
     expect: (answers) => assert.deepEqual(answers.messages, []),
@@ -165,7 +165,7 @@ const CASES: Case[] = [
     frames: (step) => [
       toFrame(run, {
         kind: "backward",
-        walk: { purpose: "train", step, round: 0, microBatch: 0, attempt: 1 },
+        walk: { purpose: "train", term: 1, step, round: 0, microBatch: 0, attempt: 1 },
         stage: 1,
         gradient: hidden(2, 1),
       }),
