@@ -87,6 +87,7 @@ export async function boxArguments(box: Box): Promise<string[]> {
  * Starts a boxed process. Its standard input is its leash (see `leash.ts`): it
  * ends when this process lets go of it, whatever became of this process.
  *
+ * @param through a command that runs the command behind it, somewhere else: `nsenter --net=…`.
  * @throws {UsageError} as {@link boxArguments} does.
  */
 export async function startInBox(
@@ -95,9 +96,11 @@ export async function startInBox(
     readonly stdout: "inherit" | "piped";
     readonly stderr: "inherit" | "piped";
   },
+  through: readonly string[] = [],
 ): Promise<Deno.ChildProcess> {
-  return new Deno.Command(Deno.execPath(), {
-    args: await boxArguments(box),
+  const line = [...through, Deno.execPath(), ...await boxArguments(box)];
+  return new Deno.Command(line[0]!, {
+    args: line.slice(1),
     cwd: box.dataDirectory,
     clearEnv: true,
     env: Object.fromEntries(

@@ -28,10 +28,21 @@ export class Child implements AsyncDisposable {
     this.#logged = process.stderr.pipeTo(log.writable).catch(() => {});
   }
 
-  /** Runs a program of this repository with all permissions. */
-  static start(program: URL, args: readonly string[], logPath: string, clock: Clock): Child {
-    const process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--quiet", program.href, ...args],
+  /**
+   * Runs a program of this repository with all permissions.
+   *
+   * @param through a command that runs the command behind it, somewhere else: `nsenter --net=…`.
+   */
+  static start(
+    program: URL,
+    args: readonly string[],
+    logPath: string,
+    clock: Clock,
+    through: readonly string[] = [],
+  ): Child {
+    const line = [...through, Deno.execPath(), "run", "-A", "--quiet", program.href, ...args];
+    const process = new Deno.Command(line[0]!, {
+      args: line.slice(1),
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
@@ -48,6 +59,16 @@ export class Child implements AsyncDisposable {
       yield* lines;
     }
     if (rest !== "") yield rest;
+  }
+
+  /** Writes a line to its standard input. For a program that expects some there, not only its leash. */
+  async tell(line: string): Promise<void> {
+    const input = this.#process.stdin.getWriter();
+    try {
+      await input.write(new TextEncoder().encode(`${line}\n`));
+    } finally {
+      input.releaseLock();
+    }
   }
 
   /** Its exit code, once it has ended. */

@@ -14,8 +14,16 @@ import { hostBox } from "./host_box.ts";
 import { fromLine } from "./metrics.ts";
 import type { DeviceChoice } from "./options.ts";
 
+/** Where a process of the swarm runs. */
+export interface Place {
+  /** Its address there, to listen at and to be reached at. */
+  readonly ip: string;
+  /** A command that runs the command behind it there: `nsenter --net=…`. */
+  readonly through: readonly string[];
+}
+
 /** Reached by this machine alone. */
-const LISTEN = "/ip4/127.0.0.1/tcp/0";
+const HERE: Place = { ip: "127.0.0.1", through: [] };
 
 /** Lines of a log that are shown when its process has failed. */
 const LOG_LINES_SHOWN = 12;
@@ -40,6 +48,8 @@ export interface LocalSwarmOptions {
   /** Threads that each host computes on. */
   readonly threads: number;
   readonly clock: Clock;
+  /** Where a process runs, by its name (see {@link LocalSwarm.processes}). Without it: on the loopback. */
+  readonly place?: (name: string) => Place;
 }
 
 /** The swarm; disposing of it ends all its processes. */
@@ -60,8 +70,10 @@ export class LocalSwarm implements AsyncDisposable {
   /** Starts the process that introduces the others. @throws {Failure} if it does not come up. */
   static async start(options: LocalSwarmOptions): Promise<LocalSwarm> {
     const log = join(options.folder, "bootstrap.log");
-    const args = ["--leash", "--listen", LISTEN, "--data-dir", join(options.folder, "bootstrap")];
-    const bootstrap = Child.start(new URL("./bootstrap.ts", import.meta.url), args, log, options.clock);
+    const { listen, through } = placed(options, "bootstrap");
+    const args = ["--leash", "--listen", listen, "--data-dir", join(options.folder, "bootstrap")];
+    const program = new URL("./bootstrap.ts", import.meta.url);
+    const bootstrap = Child.start(program, args, log, options.clock, through);
     const { value: address } = await bootstrap.lines().next();
     if (address === undefined) {
       await bootstrap[Symbol.asyncDispose]();
@@ -83,10 +95,11 @@ export class LocalSwarm implements AsyncDisposable {
     const number = returning ?? ++this.#hosts;
     const dataDir = join(folder, `host-${number}`);
     if (returning === undefined) await Deno.mkdir(dataDir);
+    const { listen, through } = placed(this.#options, `host ${number}`);
     const box = hostBox({
       run,
       bootstrap: [this.address],
-      listen: LISTEN,
+      listen,
       logLevel: "info",
       dataDir,
       device,
@@ -95,7 +108,7 @@ export class LocalSwarm implements AsyncDisposable {
       ...stage === undefined ? {} : { stage },
     });
     const log = join(folder, `host-${number}.log`);
-    const child = new Child(await startInBox(box, { stdout: "piped", stderr: "piped" }), log, clock);
+    const child = new Child(await startInBox(box, { stdout: "piped", stderr: "piped" }, through), log, clock);
     this.#children.set(child, `host ${number}`);
     if (this.#ended) {
       await this.#end(child);
@@ -128,9 +141,8 @@ export class LocalSwarm implements AsyncDisposable {
     flags: readonly string[] = [],
   ): AsyncGenerator<RunEvent, void, void> {
     const log = join(this.#options.folder, "train.log");
-    const args = [...this.#join(), "--data", data, "--output", output, "--json", ...flags];
-    const child = Child.start(new URL("./train.ts", import.meta.url), args, log, this.#options.clock);
-    this.#children.set(child, "trainer");
+    const args = ["--data", data, "--output", output, "--json", ...flags];
+    const child = this.#start("trainer", new URL("./train.ts", import.meta.url), args, log);
     try {
       for await (const line of child.lines()) {
         const event = fromLine(line);
@@ -156,9 +168,8 @@ export class LocalSwarm implements AsyncDisposable {
    */
   async generate(prompt: string, flags: readonly string[] = []): Promise<string> {
     const log = join(this.#options.folder, "generate.log");
-    const args = [...this.#join(), "--prompt", prompt, ...flags];
-    const child = Child.start(new URL("./generate.ts", import.meta.url), args, log, this.#options.clock);
-    this.#children.set(child, "reader");
+    const args = ["--prompt", prompt, ...flags];
+    const child = this.#start("reader", new URL("./generate.ts", import.meta.url), args, log);
     try {
       const text = (await Array.fromAsync(child.lines())).join("\n");
       const code = await child.ended();
@@ -174,14 +185,24 @@ export class LocalSwarm implements AsyncDisposable {
     await Promise.all([...this.#children.keys()].map((child) => this.#end(child)));
   }
 
-  #join(): string[] {
-    return ["--leash", "--run", this.#options.run, "--bootstrap", this.address, "--listen", LISTEN];
+  /** A program of one command that joins the run. */
+  #start(name: string, program: URL, flags: readonly string[], log: string): Child {
+    const { listen, through } = placed(this.#options, name);
+    const join = ["--leash", "--run", this.#options.run, "--bootstrap", this.address, "--listen", listen];
+    const child = Child.start(program, [...join, ...flags], log, this.#options.clock, through);
+    this.#children.set(child, name);
+    return child;
   }
 
   async #end(child: Child): Promise<void> {
     await child[Symbol.asyncDispose]();
     this.#children.delete(child);
   }
+}
+
+function placed({ place }: LocalSwarmOptions, name: string): { listen: string; through: readonly string[] } {
+  const { ip, through } = place?.(name) ?? HERE;
+  return { listen: `/ip4/${ip}/tcp/0`, through };
 }
 
 /** Reads on without looking, so that the writer never waits for us. */
