@@ -4,7 +4,14 @@
  * of whoever knows how to play, and plays nothing itself.
  */
 
+import type { Violation } from "./checkers/checker.ts";
 import type { Scenario } from "./scenario.ts";
+
+/** Whether two violations are of one sort: the same checker saw the same but for numbers. */
+export function alike(one: Violation | undefined, other: Violation | undefined): boolean {
+  const sort = (it: Violation | undefined) => it && `${it.checker}: ${it.words.replace(/\d+/g, "#")}`;
+  return sort(one) === sort(other);
+}
 
 /**
  * The smallest scenario that was found to fail still: no fault and no event of
