@@ -31,3 +31,17 @@ export {
 } from "./rebalancing.ts";
 export { COOLOFF_PER_WASTE_MIN, type Deed } from "./cooloff.ts";
 export { type Choice, Router, ROUTER_PEERS_MAX, type Task } from "./router.ts";
+export {
+  PROOF_REPLICAS_MAX,
+  PROOF_TEXT_LENGTH_MAX,
+  proofText,
+  proveState,
+  quorumOf,
+  readProof,
+  signState,
+  type StateClaim,
+  type StateProof,
+  stateProofSchema,
+  type StateVote,
+  UnprovedState,
+} from "./state_proof.ts";
