@@ -162,3 +162,24 @@ export const RECEIVE_SMALL_BYTES_MAX = 1024 * 1024;
 
 /** Time for one large frame to arrive, once it has room: 256 MB over a slow uplink. */
 export const FRAME_ARRIVAL_MS_MAX = 300_000;
+
+/** Peers that one relay is asked to carry for; each keeps one connection open. */
+export const RELAY_RESERVATIONS_MAX = 128;
+
+/** Relayed connections between a relay and one peer, each way: a host meets the neighbours of two stages and the trainers. */
+export const RELAY_STREAMS_MAX = 256;
+
+/** Bytes that a relay carries for one connection before it cuts it: hours of small micro-batches, not a training run for free. */
+export const RELAY_BYTES_MAX = 8 * 1024 * 1024 * 1024;
+
+/** Time for which it does. The link is made anew then, directly if by now that works. */
+export const RELAY_MS_MAX = 2 * 60 * 60 * 1000;
+
+/** Bytes that a relay holds of one direction of one connection. Above it the sender is paused. */
+export const RELAY_HELD_BYTES_MAX = 1024 * 1024;
+
+/** Relays that one peer is reached through at once. */
+export const RELAYS_MAX = 3;
+
+/** A swarm key's file has 95 bytes; this leaves room for another's line ends. */
+export const SWARM_KEY_FILE_BYTES_MAX = 1024;

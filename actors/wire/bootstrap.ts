@@ -38,7 +38,7 @@ export function keepBootstrapped(
       (connection) => whenClosed(connection, () => again(address, 0)),
       (error) => {
         if (stopping.signal.aborted) return;
-        failed(address, error instanceof Error ? error.message : String(error), failures + 1);
+        failed(address, reasonOf(error), failures + 1);
         again(address, failures + 1);
       },
     );
@@ -60,4 +60,19 @@ export function keepBootstrapped(
 function whenClosed(connection: Connection, then: () => void): void {
   if (connection.status === "open") connection.addEventListener("close", then, { once: true });
   else then();
+}
+
+/** Signs of somebody who is there, and does not go on once it has heard what this node says first. */
+const HUNG_UP = /ECONNRESET|EPIPE|reset|closed|Encryption|EOF|length|multistream/i;
+
+/** Why a dial failed. Another swarm key shows as nothing but silence, or an end before the beginning. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { name, message } = error;
+  if (/time/i.test(name + message)) {
+    return `no answer in time (${message}): is it up, is its port open, has it the same swarm key?`;
+  }
+  return HUNG_UP.test(name + message)
+    ? `it hung up (${message || name}): has it the same swarm key?`
+    : message || name;
 }

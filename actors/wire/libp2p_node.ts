@@ -1,26 +1,37 @@
 /**
- * One libp2p node as this network runs it: TCP, noise, yamux, identify, ping
- * and a Kademlia table of our own protocol name.
+ * One libp2p node as this network runs it: TCP, noise, yamux, identify, ping,
+ * a Kademlia table of our own protocol name, and what makes a way through the
+ * routers between strangers: relays, AutoNAT, DCUtR and, if asked, UPnP.
  *
  * It moves no frames (see `libp2p_wire.ts`) and looks nothing up (see
  * `dht_rendezvous.ts`); it only settles the options that both depend on.
  */
 
+import { autoNATv2 } from "@libp2p/autonat-v2";
+import { circuitRelayTransport } from "@libp2p/circuit-relay-v2";
+import { dcutr } from "@libp2p/dcutr";
 import { identify } from "@libp2p/identify";
-import type { Libp2p, PeerId as Libp2pPeerId } from "@libp2p/interface";
-import { type KadDHT, kadDHT, passthroughMapper, removePrivateAddressesMapper } from "@libp2p/kad-dht";
+import type { Connection, Libp2p, PeerId as Libp2pPeerId } from "@libp2p/interface";
+import type { AddressManager } from "@libp2p/interface-internal";
+import { type KadDHT, kadDHT, type PeerInfoMapper } from "@libp2p/kad-dht";
 import { noise } from "@libp2p/noise";
 import { type Ping, ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
+import { uPnPNAT } from "@libp2p/upnp-nat";
 import { yamux } from "@libp2p/yamux";
 import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
 import type { PeerId } from "../core/actor.ts";
 import type { Clock } from "../core/clock.ts";
-import { WIRE_PEERS_MAX } from "../limits.ts";
+import { RELAY_STREAMS_MAX, RELAYS_MAX, WIRE_PEERS_MAX } from "../limits.ts";
+import { isPublic, isRelayed, leadsSomewhere, scopeOf, worthTelling } from "./addresses.ts";
 import { keepBootstrapped } from "./bootstrap.ts";
+import { isLimited } from "./connecting.ts";
 import { type RecordRules, recordValidators } from "./dht_records.ts";
 import type { Identity } from "./identity.ts";
+import { type Reach, watchReachability } from "./reachability.ts";
+import { RELAY_LIMITS, type RelayLimits, type RelayService, relayService } from "./relay_service.ts";
+import type { SwarmKey } from "./swarm_key.ts";
 
 /** How a node is set up. */
 export interface NodeOptions {
@@ -31,19 +42,31 @@ export interface NodeOptions {
   readonly announce?: readonly string[];
   /** Multiaddrs of peers that introduce this one to the others. They need not be up yet. */
   readonly bootstrap: readonly string[];
-  /** Whether to hold other peers' records. Only for nodes that anybody can dial. */
-  readonly serveDht: boolean;
+  /** Relays to be reached through. Naming one says that nobody can dial this node. They need not be up yet. */
+  readonly relays?: readonly string[];
   /**
-   * Leaves private and loopback addresses out of the routing table. For the open
-   * internet; on a LAN or on one machine it would leave the table empty.
+   * Whether to hold other peers' records. `whenReachable`: once it is certain that
+   * anybody can dial this node, which on a network of one's own it is at once.
    */
-  readonly publicAddressesOnly?: boolean;
+  readonly serveDht: boolean | "whenReachable";
+  /** Whether to relay for peers that nobody can dial. `whenReachable`: where that is of use, and anybody can dial this node. */
+  readonly offerRelay?: boolean | "whenReachable";
+  /** What it allows those that it relays for. */
+  readonly relayLimits?: RelayLimits;
+  /** Whether to ask the router to forward the port. Where there is none that does, nothing happens. */
+  readonly upnp?: boolean;
+  /** Makes this node one of a private swarm, which talks to no other. */
+  readonly swarmKey?: SwarmKey;
   /** Which DHT values to believe; without them none is. */
   readonly records?: RecordRules;
   /** Of retries; libp2p's own timers are the machine's. */
   readonly clock: Clock;
   /** Told when a bootstrap peer could not be reached. */
   readonly onBootstrapFailure?: (address: string, reason: string, failures: number) => void;
+  /** Told how others can reach this node: at the start, and when it changes. */
+  readonly onReach?: (reach: Reach) => void;
+  /** Told when a peer is met through a relay, and when a direct connection has taken the relayed one's place. */
+  readonly onPath?: (peer: PeerId, path: "relayed" | "direct") => void;
 }
 
 /** The services of our nodes. */
@@ -51,6 +74,8 @@ export interface NodeServices extends Record<string, unknown> {
   readonly dht: KadDHT;
   readonly identify: unknown;
   readonly ping: Ping;
+  readonly relay: RelayService;
+  readonly addressManager: AddressManager;
 }
 
 /** A running node. */
@@ -59,6 +84,10 @@ export interface Libp2pNode {
   readonly libp2p: Libp2p<NodeServices>;
   /** Where others can dial this node, each ending in `/p2p/<peer>`. */
   addresses(): string[];
+  /** Public addresses that others have seen this node come from; a router's, as a rule, with a port of its choice. */
+  observedAddresses(): string[];
+  /** How others can reach this node. */
+  readonly reach: Reach;
   /**
    * Takes a peer that failed out of the routing table: the table itself never
    * drops the dead. `andAddresses` also forgets where it lived.
@@ -89,6 +118,12 @@ const MONITOR = { pingInterval: 10_000, pingTimeout: { minTimeout: 9_000, maxTim
 /** Pings of the monitor and of others at once; the default of one makes them fail each other. */
 const PING_STREAMS = { maxInboundStreams: 16, maxOutboundStreams: 16 };
 
+/** Starts with the first relay that it meets. */
+const ANY_RELAY = "/p2p-circuit";
+
+/** Longest time that a timer can be set for. */
+const FOR_EVER_MS = 2 ** 31 - 1;
+
 /**
  * Starts a node.
  *
@@ -96,16 +131,45 @@ const PING_STREAMS = { maxInboundStreams: 16, maxOutboundStreams: 16 };
  * @throws {Error} `Cannot listen on …` if a port is in use or an address is not this machine's.
  */
 export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
-  const bootstrap = options.bootstrap.map(parseAddress);
-  for (const address of [...options.listen, ...options.announce ?? []]) parseAddress(address);
+  const { announce = [], serveDht, offerRelay = false, swarmKey } = options;
+  const relays = (options.relays ?? []).map(parseAddress).slice(0, RELAYS_MAX);
+  const meetingPoints = [...options.bootstrap.map(parseAddress), ...relays];
+  for (const address of [...options.listen, ...announce]) parseAddress(address);
   const { validators, selectors } = recordValidators(options.records);
+
+  const spansRouters = scopeOf(meetingPoints) === "public";
+  // Without routers between the peers nothing has to be found out, and nothing is waited for.
+  const trusting = announce.length > 0 || (!spansRouters && relays.length === 0);
+  const seeksRelay = relays.length > 0 || (!trusting && serveDht === "whenReachable");
+  const named = new Set(meetingPoints.map((address) => address.toString()));
+  const isVain = (address: Multiaddr) =>
+    spansRouters && !named.has(address.toString()) && !leadsSomewhere(address, Deno.networkInterfaces());
+  const believable: PeerInfoMapper = (peer) => ({
+    ...peer,
+    multiaddrs: peer.multiaddrs.filter((address) => !isVain(address)),
+  });
 
   const libp2p = await createLibp2p<NodeServices>({
     start: false,
     privateKey: options.identity.privateKey,
-    addresses: { listen: [...options.listen], announce: [...options.announce ?? []] },
-    transports: [tcp()],
+    addresses: {
+      listen: [
+        ...options.listen,
+        ...seeksRelay ? new Array<string>(Math.max(1, relays.length)).fill(ANY_RELAY) : [],
+      ],
+      announce: [...announce],
+      announceFilter: (addresses) => trusting ? addresses : worthTelling(addresses),
+    },
+    transports: [
+      tcp(),
+      circuitRelayTransport({
+        maxInboundStopStreams: RELAY_STREAMS_MAX,
+        maxOutboundStopStreams: RELAY_STREAMS_MAX,
+      }),
+    ],
+    ...swarmKey === undefined ? {} : { connectionProtector: swarmKey.protector },
     connectionEncrypters: [noise()],
+    connectionGater: { denyDialMultiaddr: isVain },
     streamMuxers: [yamux({
       streamOptions: {
         maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX,
@@ -126,14 +190,20 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
       ping: ping(PING_STREAMS),
       dht: kadDHT({
         protocol: DHT_PROTOCOL,
-        clientMode: !options.serveDht,
-        peerInfoMapper: options.publicAddressesOnly ? removePrivateAddressesMapper : passthroughMapper,
+        clientMode: serveDht === "whenReachable" ? !trusting : !serveDht,
+        peerInfoMapper: believable,
         initialQuerySelfInterval: 200,
         networkDialTimeout: { minTimeout: 500, maxTimeout: 1500 },
         reprovide: PROVIDE,
         validators,
         selectors,
       }),
+      autoNAT: autoNATv2(),
+      dcutr: dcutr(),
+      relay: relayService(options.relayLimits ?? RELAY_LIMITS),
+      // The one way to reach it that the library offers.
+      addressManager: (components: { readonly addressManager: AddressManager }) => components.addressManager,
+      ...options.upnp ? { upnp: uPnPNAT({ portMappingDescription: "murmuration" }) } : {},
     },
   });
 
@@ -142,9 +212,32 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
   } catch (cause) {
     throw new Error(`Cannot listen on ${options.listen.join(", ")}: ${listenReason(cause)}`, { cause });
   }
+  if (meetingPoints.length === 0) trustOwnAddresses(libp2p);
+  await libp2p.services.relay.offer(offerRelay === true);
+
+  let reach: Reach = "sought";
+  const stopWatching = watchReachability({
+    libp2p,
+    clock: options.clock,
+    trusting,
+    onChange: (now) => {
+      reach = now;
+      const reachable = now === "direct";
+      // The registrar refuses work once the node is stopping.
+      const unlessStopping = (error: unknown) => void (libp2p.status === "started" && reportError(error));
+      if (serveDht === "whenReachable") {
+        libp2p.services.dht.setMode(reachable ? "server" : "client").catch(unlessStopping);
+      }
+      if (offerRelay === "whenReachable") {
+        libp2p.services.relay.offer(reachable && spansRouters).catch(unlessStopping);
+      }
+      options.onReach?.(now);
+    },
+  });
+  if (options.onPath) tellPaths(libp2p, options.onPath);
   const stopDialling = keepBootstrapped(
     libp2p,
-    bootstrap,
+    meetingPoints,
     options.clock,
     (address, reason, failures) => options.onBootstrapFailure?.(address.toString(), reason, failures),
   );
@@ -152,16 +245,44 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
   return {
     peer: options.identity.peer,
     libp2p,
+    get reach() {
+      return reach;
+    },
     addresses: () => libp2p.getMultiaddrs().map((address) => address.toString()),
+    observedAddresses: () =>
+      libp2p.services.addressManager.getObservedAddrs().map((address) => address.toString()),
     forget: async (peer, andAddresses) => {
       await routingTable(libp2p).remove(peer);
       if (andAddresses) await libp2p.peerStore.delete(peer);
     },
     close: async () => {
       stopDialling();
+      stopWatching();
+      await libp2p.services.relay.offer(false);
       await libp2p.stop();
     },
   };
+}
+
+/** The first node of a swarm has nobody to ask whether its public addresses are true. */
+function trustOwnAddresses({ services: { addressManager } }: Libp2p<NodeServices>): void {
+  for (const { multiaddr, type, verified } of addressManager.getAddressesWithMetadata()) {
+    if (type === "transport" && !verified && isPublic(multiaddr)) {
+      addressManager.confirmObservedAddr(multiaddr, { type, ttl: FOR_EVER_MS });
+    }
+  }
+}
+
+function tellPaths(
+  libp2p: Libp2p<NodeServices>,
+  tell: (peer: PeerId, path: "relayed" | "direct") => void,
+): void {
+  libp2p.addEventListener("connection:open", ({ detail }: CustomEvent<Connection>) => {
+    const peer = detail.remotePeer;
+    const others = libp2p.getConnections(peer).filter((other) => other.id !== detail.id);
+    if (isRelayed(detail.remoteAddr)) tell(peer.toString(), "relayed");
+    else if (others.length > 0 && others.every(isLimited)) tell(peer.toString(), "direct");
+  });
 }
 
 /** The routing table's `remove` is public in the library's code but not in its types. */

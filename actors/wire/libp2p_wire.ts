@@ -13,6 +13,7 @@ import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
 import type { PeerId } from "../core/actor.ts";
 import type { Clock } from "../core/clock.ts";
 import { PEER_ADDRESSES_MAX, WIRE_ADDRESSED_PEERS_MAX, WIRE_PEERS_MAX } from "../limits.ts";
+import { connectTo } from "./connecting.ts";
 import type { Libp2pNode } from "./libp2p_node.ts";
 import { type Kind, KINDS, Link } from "./link.ts";
 import { ReceiveBudget } from "./receive_budget.ts";
@@ -56,7 +57,7 @@ export class Libp2pWire implements Wire {
     this.#events = events;
     for (const kind of KINDS) {
       // A peer that begins anew may open its streams before we have seen the old ones close.
-      const limits = { maxInboundStreams: 2, maxOutboundStreams: 2 };
+      const limits = { maxInboundStreams: 2, maxOutboundStreams: 2, runOnLimitedConnection: true };
       this.#node.libp2p.handle(
         PROTOCOLS[kind],
         (stream, connection) => this.#accept(kind, stream, connection.remotePeer.toString()),
@@ -168,7 +169,8 @@ export class Libp2pWire implements Wire {
         if (addresses !== undefined) {
           await libp2p.peerStore.merge(id, { multiaddrs: [...addresses] }, { signal });
         }
-        return await libp2p.dialProtocol(id, PROTOCOLS[kind], { signal });
+        const connection = await connectTo(libp2p, id, this.#clock, { signal });
+        return await connection.newStream(PROTOCOLS[kind], { signal, runOnLimitedConnection: true });
       }, gone);
     } catch (error) {
       if (!gone.aborted) this.#forgetIfGone(peer, true);
