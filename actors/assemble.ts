@@ -37,6 +37,7 @@ import {
   type Manifest,
   manifestHash,
   partition,
+  stageFlopsPerToken,
   updateScale,
 } from "../run/mod.ts";
 import { type Stage, stageLayout } from "../stages/mod.ts";
@@ -111,6 +112,10 @@ export interface TrainerParts {
   readonly resume: boolean;
   /** Whether it may go on without most of the hosts that took the last step. Default: no. */
   readonly withoutQuorum?: boolean;
+  /** Work of one micro-batch at each stage, in any unit. Default: its floating-point operations. */
+  readonly stageWork?: readonly number[];
+  /** Between two looks at the balance of stages; 0: nobody is sent elsewhere. Default: as the manifest says. */
+  readonly rebalanceEverySeconds?: number;
   /** Told of every event of the run, in order. */
   readonly onEvent: (event: RunEvent) => void;
 }
@@ -147,7 +152,8 @@ export function assembleHost(parts: PeerParts, add: HostParts): Peer {
 /** A peer that feeds data to a run and coordinates its steps. */
 export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
   const { manifest } = parts;
-  const stages = partition(manifest).length;
+  const slices = partition(manifest);
+  const stages = slices.length;
   const steps = add.steps ?? manifest.steps;
   const { clipNorm } = manifest.optimizer;
   return assemble(parts, "none", [
@@ -165,6 +171,12 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
       microBatches: manifest.microBatchesPerStep,
       steps,
       floor: manifest.replicas.floor,
+      balance: {
+        work: add.stageWork ?? slices.map((slice) => stageFlopsPerToken(manifest, slice)),
+        ceiling: manifest.replicas.ceiling,
+        hysteresis: manifest.rebalance.hysteresis,
+      },
+      rebalancePeriodMs: (add.rebalanceEverySeconds ?? manifest.rebalance.everySeconds) * 1000,
       updateScale: (squareSum, tokens) => updateScale(squareSum, tokens, clipNorm).scale,
       learningRate: (step) => learningRate(manifest.optimizer, step),
       resume: add.resume,
@@ -265,14 +277,11 @@ function assemble(
     },
   });
   system.spawn(scout({
-    announce: ({ service, step, stateHash }) =>
+    announce: (offer) =>
       directory.announce({
-        service,
-        step,
-        stateHash,
+        ...offer,
         addresses: [...parts.addresses()],
         device,
-        load: 0,
         validityMs: ANNOUNCE_VALIDITY_MS,
       }),
     lookUp: (service) => directory.lookUp(service),

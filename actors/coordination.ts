@@ -17,7 +17,9 @@
 
 import type { PeerId } from "./core/actor.ts";
 import { type Electorate, shortfall } from "./electorate.ts";
+import { MOVED_SHARE_MAX } from "./limits.ts";
 import type { MessageOf, RemoteMessage, Walk } from "./messages.ts";
+import { type BalancedHost, type BalanceRules, placeNewcomer, planMoves } from "../routing/mod.ts";
 
 /** What does not change in a run. */
 export interface CoordinationConfig {
@@ -27,6 +29,8 @@ export interface CoordinationConfig {
   readonly steps: number;
   /** Hosts that each stage needs before the run starts. */
   readonly floor: number;
+  /** When it is worth it to send a host to another stage. */
+  readonly balance: Pick<BalanceRules, "work" | "ceiling" | "hysteresis">;
   /** Whether a run that has taken steps already may go on. */
   readonly resume: boolean;
   /** This coordinator: hosts promise themselves to it. */
@@ -62,7 +66,9 @@ export type CoordinationEvent =
   | { readonly kind: "reduceFailed"; readonly peer: PeerId; readonly report: MessageOf<"reduceFailed"> }
   | { readonly kind: "applied"; readonly peer: PeerId; readonly report: MessageOf<"applied"> }
   | { readonly kind: "phaseTimeout"; readonly phase: Phase; readonly step: number; readonly round: number }
-  | { readonly kind: "proceed"; readonly step: number };
+  | { readonly kind: "proceed"; readonly step: number }
+  /** It is time to look at the balance of stages. */
+  | { readonly kind: "rebalance" };
 
 /** What is to be done. */
 export type Command =
@@ -76,6 +82,7 @@ export type Command =
   | { readonly kind: "awaitPhase"; readonly phase: Phase; readonly step: number; readonly round: number }
   | { readonly kind: "waiting"; readonly stage: number; readonly reason: string }
   | { readonly kind: "joined"; readonly peer: PeerId; readonly stage: number }
+  | { readonly kind: "moved"; readonly peer: PeerId; readonly from: number; readonly to: number }
   | { readonly kind: "left"; readonly peer: PeerId; readonly stage: number; readonly reason: string }
   /** The run stands at `step` and the next step may start when somebody says `proceed`. */
   | { readonly kind: "between"; readonly step: number; readonly applied: AppliedStep | null }
@@ -117,8 +124,11 @@ const DISAGREEMENTS_MAX = 8;
 
 interface Member {
   readonly peer: PeerId;
-  readonly stage: number;
+  /** That it holds, or was told to. */
+  stage: number;
   hello: Hello;
+  /** Has been sent to its stage from another, and has not said hello from there. */
+  moving: boolean;
   /** Has promised itself to this coordinator, under the present term. */
   promised: boolean;
   /** Serves: has the state of the current step and may accumulate. */
@@ -179,6 +189,8 @@ export class Coordination {
   #shortOf: { readonly reason: string | null } | undefined;
   /** Electorates of this term: the one in force, then the one that is to follow it. */
   #electorates: Named[] = [];
+  /** The balance of stages is looked at before the next step. */
+  #rebalanceDue = false;
   #commands: Command[] = [];
 
   constructor(config: CoordinationConfig) {
@@ -257,6 +269,9 @@ export class Coordination {
       case "proceed":
         if (this.phase === "between" && event.step === this.step) this.#hold();
         break;
+      case "rebalance":
+        this.#rebalanceDue = true;
+        break;
       default:
         event satisfies never;
     }
@@ -283,15 +298,15 @@ export class Coordination {
 
   #onHello(peer: PeerId, hello: Hello): void {
     let member = this.#members.get(peer);
-    if (member !== undefined && hello.stage !== null && hello.stage !== member.stage) {
+    if (member !== undefined && !member.moving && hello.stage !== null && hello.stage !== member.stage) {
       this.#remove(peer, `it moved to stage ${hello.stage}`);
       member = undefined;
     }
     const isNew = member === undefined;
     if (member === undefined) {
-      const stage = hello.stage ?? this.#neediest();
+      const stage = hello.stage ?? placeNewcomer(this.#balanced(), this.#rules());
       if (stage >= this.#config.stages) return;
-      member = { peer, stage, hello, promised: false, accepted: false, heldFor: false };
+      member = { peer, stage, hello, moving: false, promised: false, accepted: false, heldFor: false };
       this.#members.set(peer, member);
     }
     const promised = hello.term === this.term && hello.leader === this.#config.self;
@@ -304,7 +319,7 @@ export class Coordination {
     this.#highestTerm = Math.max(this.#highestTerm, hello.term);
     // A host without a stage holds nothing that a promise would protect.
     if (hello.stage === null) {
-      this.#send(peer, { kind: "placed", term: this.term, stage: member.stage });
+      this.#send(peer, this.#placed(member));
       return;
     }
     if (!promised) {
@@ -322,6 +337,8 @@ export class Coordination {
     if (this.phase === "done") return;
     this.#lead(member);
     if (!promised) return;
+    if (hello.stage !== member.stage) return this.#send(peer, this.#placed(member));
+    member.moving = false;
     if (member.accepted) {
       if (!restarted) return;
       this.#demote(member, "it started again");
@@ -361,7 +378,11 @@ export class Coordination {
   #backToGathering(): void {
     this.phase = "gathering";
     this.#campaigning = false;
-    for (const member of this.#members.values()) member.promised = member.accepted = false;
+    for (const member of this.#members.values()) {
+      member.promised = member.accepted = false;
+      // Whether the order to move arrived is for the host to say.
+      if (member.moving) this.#members.delete(member.peer);
+    }
     this.#awaited.clear();
     this.#rows = [];
     this.#emptyCells = 0;
@@ -457,7 +478,7 @@ export class Coordination {
 
   /** Takes a host in if it holds the current state, or tells it where to get that. */
   #admit(member: Member): void {
-    if (this.phase === "gathering" || this.phase === "done" || !member.promised) return;
+    if (this.phase === "gathering" || this.phase === "done" || !member.promised || member.moving) return;
     const wanted = this.#stateHashes[member.stage];
     const { hello, peer, stage } = member;
     if (hello.step === this.step && hello.stateHash === wanted) {
@@ -490,13 +511,6 @@ export class Coordination {
     const { peer, stage } = member;
     this.#send(peer, { kind: "accepted", term: this.term, step: this.step, round: this.round, keep });
     this.#commands.push({ kind: "joined", peer, stage });
-  }
-
-  /** The stage with the fewest hosts; the earliest of equals. */
-  #neediest(): number {
-    const counts = new Array<number>(this.#config.stages).fill(0);
-    for (const member of this.#members.values()) counts[member.stage]++;
-    return counts.indexOf(Math.min(...counts));
   }
 
   #remove(peer: PeerId, reason: string): void {
@@ -693,6 +707,7 @@ export class Coordination {
     }
     if (this.#isOutranked()) return this.#gatherAnew();
     this.phase = "holding";
+    if (this.#rebalanceDue) this.#rebalance();
     for (const member of this.#members.values()) {
       if (member.accepted || member.hello.stage === null) continue;
       if (member.hello.missed >= 2 && !member.heldFor) {
@@ -723,6 +738,41 @@ export class Coordination {
     this.#emptyCells = stages * microBatches;
     this.#rows = emptyRows(stages, microBatches);
     this.#assignGaps();
+  }
+
+  // --- balance ------------------------------------------------------------------------------------
+
+  /** Sends hosts where more is to be done. Between steps they hold nothing that would have to be replayed. */
+  #rebalance(): void {
+    this.#rebalanceDue = false;
+    const movesMax = Math.max(1, Math.floor(this.#accepted().length * MOVED_SHARE_MAX));
+    for (const { peer, from, to } of planMoves(this.#balanced(), { ...this.#rules(), movesMax })) {
+      const member = this.#members.get(peer)!;
+      member.stage = to;
+      member.moving = true;
+      member.accepted = member.heldFor = false;
+      this.#shortOf = undefined;
+      this.#send(peer, this.#placed(member));
+      this.#commands.push({ kind: "moved", peer, from, to });
+    }
+  }
+
+  #balanced(): BalancedHost[] {
+    const { work } = this.#config.balance;
+    return [...this.#members.values()].map(({ peer, stage, accepted, hello }) => {
+      const { movable, secondsPerMicroBatch: seconds } = hello;
+      // What it measured at the stage that it comes from tells how fast it will be.
+      const here = seconds === null ? undefined : seconds * work[stage] / work[hello.stage ?? stage];
+      return { peer, stage, serving: accepted, movable, secondsPerMicroBatch: here };
+    });
+  }
+
+  #rules(): Omit<BalanceRules, "movesMax"> {
+    return { ...this.#config.balance, floor: this.#config.floor };
+  }
+
+  #placed({ stage }: Member): RemoteMessage {
+    return { kind: "placed", term: this.term, stage };
   }
 
   // --- filling ------------------------------------------------------------------------------------

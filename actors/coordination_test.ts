@@ -14,6 +14,11 @@ function stateAfter(stage: number, step: number): string {
   return hashOf(1 + stage * 1_000_000 + step);
 }
 
+/** Of stages of equal work. */
+function balanceOf(stages: number) {
+  return { work: new Array<number>(stages).fill(1), ceiling: 100, hysteresis: 0.05 };
+}
+
 /** What a host says of its promises before it has made any. */
 const NO_PROMISE = {
   term: 0,
@@ -67,6 +72,7 @@ class Model {
       microBatches,
       steps,
       floor: 1,
+      balance: balanceOf(stages),
       resume: true,
       self: "coordinator",
       withoutQuorum: false,
@@ -109,6 +115,8 @@ class Model {
       stateHash: stateAfter(stage, step),
       snapshots: [],
       incarnation,
+      secondsPerMicroBatch: null,
+      movable: true,
       missed: 0,
     };
     this.toCoordinator(peer, { kind: "hello", peer, hello });
@@ -425,6 +433,7 @@ Deno.test("a host that asks for a stage is given the neediest one", () => {
     microBatches: 1,
     steps: 1,
     floor: 1,
+    balance: balanceOf(3),
     resume: true,
     self: "coordinator",
     withoutQuorum: false,
@@ -437,6 +446,8 @@ Deno.test("a host that asks for a stage is given the neediest one", () => {
     stateHash: stage === null ? null : stateAfter(stage, 0),
     snapshots: [],
     incarnation: 1,
+    secondsPerMicroBatch: null,
+    movable: true,
     missed: 0,
     ...NO_PROMISE,
   });
@@ -454,6 +465,7 @@ Deno.test("a restart goes on at the latest step that every stage holds", () => {
     microBatches: 1,
     steps: 100,
     floor: 1,
+    balance: balanceOf(2),
     resume: true,
     self: "coordinator",
     withoutQuorum: false,
@@ -470,6 +482,8 @@ Deno.test("a restart goes on at the latest step that every stage holds", () => {
         ...state(stage, steps[0]),
         snapshots: steps.slice(1).map((step) => state(stage, step)),
         incarnation: 1,
+        secondsPerMicroBatch: null,
+        movable: true,
         missed: 0,
         ...NO_PROMISE,
         ...promise,

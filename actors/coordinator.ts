@@ -30,9 +30,12 @@ import {
 import { type Message, type MessageOf, type RemoteMessage, type Walk, walkKey } from "./messages.ts";
 import type { RunEvent } from "./report.ts";
 import { behaviour, type Role } from "./role.ts";
+import { rebalanceDelayMs } from "../routing/mod.ts";
 
 /** What a coordinator is made of. */
 export interface CoordinatorOptions extends Omit<CoordinationConfig, "self"> {
+  /** Between two looks at the balance of stages, about; 0: never. */
+  readonly rebalancePeriodMs: number;
   readonly onEvent: (event: RunEvent) => void;
 }
 
@@ -40,6 +43,7 @@ const GATHERED = "gathered";
 const GRACE = "grace";
 const PHASE = "phase";
 const SILENCE = "silence";
+const REBALANCE = "rebalance";
 
 /** The trainer that is followed. */
 interface Leader {
@@ -79,8 +83,15 @@ class Coordinator implements Role {
     this.#coordination = this.#newCoordination();
     this.#stepStartedMs = context.clock.nowMs();
     context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
-    context.tell({ actor: "scout" }, { kind: "announce", service: "coordinator", step: 0, stateHash: null });
+    context.tell({ actor: "scout" }, {
+      kind: "announce",
+      service: "coordinator",
+      step: 0,
+      stateHash: null,
+      load: 0,
+    });
     this.#watchSilence();
+    this.#setRebalanceTimer();
   }
 
   receive({ from, message }: Envelope<Message>): void {
@@ -322,6 +333,10 @@ class Coordinator implements Role {
         return onEvent({ kind: "waiting", step, stage: command.stage, reason: command.reason });
       case "joined":
         return onEvent({ kind: "joined", peer: command.peer, stage: command.stage, step });
+      case "moved": {
+        const { kind, peer, from, to } = command;
+        return onEvent({ kind, peer, from, to, step });
+      }
       case "left":
         return onEvent({
           kind: "lost",
@@ -374,6 +389,12 @@ class Coordinator implements Role {
     return this.#context.after(delayMs, { kind: "timer", name, key });
   }
 
+  #setRebalanceTimer(): void {
+    const { rebalancePeriodMs } = this.#options;
+    if (rebalancePeriodMs === 0) return;
+    this.#setTimer(rebalanceDelayMs(rebalancePeriodMs, this.#context.entropy.uniform()), REBALANCE, "");
+  }
+
   #onTimer({ name, key }: MessageOf<"timer">): void {
     const [first, second, third] = key.split(" ");
     switch (name) {
@@ -389,6 +410,9 @@ class Coordinator implements Role {
           step: Number(second),
           round: Number(third),
         });
+      case REBALANCE:
+        this.#setRebalanceTimer();
+        return this.#advance({ kind: "rebalance" });
       case SILENCE:
         return this.#watchSilence();
     }

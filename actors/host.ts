@@ -15,9 +15,11 @@ import {
   HELD_WALKS_MAX,
   HELLO_PERIOD_MS,
   LEASE_MS,
+  LOAD_SECONDS_MAX,
   OFFER_MS_MAX,
   REFUSED_RETRY_MS,
   REPLICAS_MAX,
+  SECONDS_PER_MICRO_BATCH_MAX,
 } from "./limits.ts";
 import {
   type Message,
@@ -29,6 +31,7 @@ import {
 } from "./messages.ts";
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
 import { Donation, DONATION_TIMER, type Remains, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
+import { Workload } from "./workload.ts";
 import { stageService } from "../routing/mod.ts";
 import {
   checkStateManifest,
@@ -135,11 +138,12 @@ class Host implements Role {
   readonly #incarnation: number;
   readonly #jobs: Jobs;
   readonly #waiting: [(() => void)[], (() => void)[], (() => void)[]] = [[], [], []];
-  readonly #dispatch: Dispatch;
+  #dispatch: Dispatch;
   readonly #donation: Donation;
   /** Who waits for a copy of which state: each once, however often it asks. */
   readonly #askers = new Map<PeerId, string>();
   readonly #held = new Map<string, Held>();
+  #workload = new Workload();
 
   #stage: Stage | undefined;
   #manifest: StateManifest | undefined;
@@ -179,13 +183,7 @@ class Host implements Role {
     this.#allegiance = new Allegiance(LEASE_MS, memory.pledge);
     this.#incarnation = context.entropy.integer(2 ** 31);
     this.#jobs = new Jobs(context);
-    this.#dispatch = new Dispatch(context, {
-      broken: (walk, reason) => {
-        const held = this.#held.get(walkKey(walk));
-        if (held !== undefined && !held.returning) this.#break(held, reason);
-      },
-      offerMsMax: OFFER_MS_MAX,
-    });
+    this.#dispatch = this.#newDispatch();
     this.#donation = new Donation(context);
     context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
     this.#setHelloTimer();
@@ -271,12 +269,15 @@ class Host implements Role {
   // --- the stage and its state --------------------------------------------------------------------
 
   #open(index: number): void {
-    if (this.#stage !== undefined || this.#opening) return;
+    if (this.#opening || index >= this.#options.stages) return;
     this.#opening = true;
-    this.#enqueue(CONTROL, () =>
+    this.#enqueue(CONTROL, () => {
+      const before = this.#stage;
+      if (before !== undefined) this.#leave(before);
       this.#jobs.start(
         { kind: "open", amount: 1 },
         async () => {
+          await before?.close();
           const stage = await this.#options.openStage(index);
           const snapshots = await this.#options.snapshots?.list(index) ?? [];
           if (snapshots.length > 0) {
@@ -295,20 +296,51 @@ class Host implements Role {
             step: stage.step,
             parameters: stage.parameters,
           });
-          if (index + 1 < this.#options.stages) {
-            this.#context.tell({ actor: "scout" }, {
-              kind: "watch",
-              service: stageService(index + 1),
-              subscriber: this.#context.actor,
-            });
-          }
+          this.#watchNextOf(index, "watch");
           this.#sayHello();
         },
         // Without its stage a host is of no use: the supervisor decides whether to try again.
         (error) => {
           throw error;
         },
-      ));
+      );
+    });
+  }
+
+  /** To another stage. What is under way here is broken off; work that was begun ends before the stage is left. */
+  #moveTo(index: number): void {
+    const reason = `this host moves to stage ${index}`;
+    this.#pause(reason);
+    for (const held of [...this.#held.values()]) this.#break(held, reason);
+    this.#endTransfer(undefined);
+    this.#open(index);
+  }
+
+  /** Nothing that was known of this stage holds for another. */
+  #leave({ index }: Stage): void {
+    this.#watchNextOf(index, "unwatch");
+    this.#dispatch = this.#newDispatch();
+    this.#workload = new Workload();
+    this.#stage = this.#manifest = this.#applied = undefined;
+    this.#snapshots = [];
+    this.#missed = 0;
+    this.#startStep();
+  }
+
+  #watchNextOf(index: number, kind: "watch" | "unwatch"): void {
+    if (index + 1 === this.#options.stages) return;
+    const { actor } = this.#context;
+    this.#context.tell({ actor: "scout" }, { kind, service: stageService(index + 1), subscriber: actor });
+  }
+
+  #newDispatch(): Dispatch {
+    return new Dispatch(this.#context, {
+      broken: (walk, reason) => {
+        const held = this.#held.get(walkKey(walk));
+        if (held !== undefined && !held.returning) this.#break(held, reason);
+      },
+      offerMsMax: OFFER_MS_MAX,
+    });
   }
 
   #restore({ step, stateHash, donors }: MessageOf<"restore">): void {
@@ -435,7 +467,11 @@ class Host implements Role {
   // --- the coordinator ----------------------------------------------------------------------------
 
   #onFound({ service, announcements }: MessageOf<"found">): void {
-    if (service !== "coordinator") return this.#dispatch.found(announcements);
+    if (service !== "coordinator") {
+      // What comes late of the stage after one that this host has left is of no use.
+      const isNext = this.#stage !== undefined && service === stageService(this.#stage.index + 1);
+      return isNext ? this.#dispatch.found(announcements) : undefined;
+    }
     if (announcements.length === 0) return;
     this.#trainers = [...announcements].sort((a, b) => b.issuedAtMs - a.issuedAtMs).slice(0, COORDINATORS_MAX)
       .map(({ peer }) => peer);
@@ -454,6 +490,7 @@ class Host implements Role {
 
   #sayHello(): void {
     this.#setHelloTimer();
+    if (this.#serving) this.#announce();
     this.#changed();
     if (this.#opening) return;
     const { term, leader, electorates } = this.#allegiance.pledge;
@@ -464,6 +501,8 @@ class Host implements Role {
       stateHash: this.#manifest?.stateHash ?? null,
       snapshots: this.#snapshots.map(({ step, stateHash }) => ({ step, stateHash })),
       incarnation: this.#incarnation,
+      secondsPerMicroBatch: this.#secondsPerMicroBatch(),
+      movable: this.#movable,
       missed: this.#missed,
       term,
       leader,
@@ -475,6 +514,15 @@ class Host implements Role {
     for (const peer of followed === undefined ? this.#trainers : [followed]) {
       this.#context.tell({ peer, actor: "coordinator" }, hello);
     }
+  }
+
+  get #movable(): boolean {
+    return this.#options.stage === undefined;
+  }
+
+  #secondsPerMicroBatch(): number | null {
+    const seconds = this.#workload.secondsPerMicroBatch;
+    return seconds === undefined ? null : Math.min(seconds, SECONDS_PER_MICRO_BATCH_MAX);
   }
 
   #report(): MessageOf<"hello">["report"] {
@@ -546,15 +594,20 @@ class Host implements Role {
     const nowMs = this.#context.clock.nowMs();
     const leader = this.#leader();
     const stage = this.#stage;
-    if (message.kind === "placed") {
-      // A host without a stage has nothing to protect.
-      return stage === undefined && (leader ?? from) === from ? this.#open(message.stage) : undefined;
+    // A host without a stage has nothing to protect.
+    if (message.kind === "placed" && stage === undefined) {
+      return (leader ?? from) === from ? this.#open(message.stage) : undefined;
     }
     if (!this.#allegiance.obeys(from, message.term, nowMs)) {
       this.#context.trace("order ignored", { from, order: message.kind, term: message.term });
       return;
     }
-    if (stage === undefined) return;
+    // It may be on its way to another stage.
+    if (stage === undefined || this.#opening) return;
+    if (message.kind === "placed") {
+      const may = this.#movable && message.stage !== stage.index && !this.#applying;
+      return may ? this.#moveTo(message.stage) : undefined;
+    }
     if (message.kind === "restore") return message.stage === stage.index ? this.#restore(message) : undefined;
     if (message.step !== stage.step) {
       this.#context.trace("order ignored", { order: message.kind, step: message.step, standsAt: stage.step });
@@ -723,6 +776,10 @@ class Host implements Role {
       service: stageService(stage.index),
       step: stage.step,
       stateHash: this.#manifest?.stateHash ?? null,
+      load: Math.min(
+        LOAD_SECONDS_MAX,
+        this.#workload.secondsOf(this.#waiting[FORWARD].length, this.#waiting[BACKWARD].length),
+      ),
     });
   }
 
@@ -801,11 +858,13 @@ class Host implements Role {
     const stage = this.#stage!;
     const { input, targets } = held.forward;
     const last = stage.index + 1 === stage.count;
+    const startedMs = this.#context.clock.nowMs();
     this.#jobs.start(
       { kind: "forward", amount: this.#options.tokensPerMicroBatch },
       () =>
         stage.forward(held.key, input, last ? targets : undefined, { keep: held.walk.purpose === "train" }),
       (result) => {
+        this.#workload.took("forward", (this.#context.clock.nowMs() - startedMs) / 1000);
         if (this.#held.get(held.key) !== held) return stage.release(held.key);
         this.#context.tell({ peer: held.previous, actor: this.#previousRole(held.walk, stage.index) }, {
           kind: "processed",
@@ -877,10 +936,12 @@ class Host implements Role {
     const { term } = this.#allegiance.pledge;
     const accumulate = held.counts && walk.term === term && walk.step === stage.step &&
       walk.round > this.#sealedRound && !this.#accumulated.has(walk.microBatch);
+    const startedMs = this.#context.clock.nowMs();
     this.#jobs.start(
       { kind: "backward", amount: this.#options.tokensPerMicroBatch },
       () => stage.backward(held.key, gradient, { accumulate }),
       (back) => {
+        this.#workload.took("backward", (this.#context.clock.nowMs() - startedMs) / 1000);
         if (accumulate) {
           this.#accumulated.set(walk.microBatch, held.loss);
           this.#totalAccumulated++;

@@ -183,3 +183,11 @@ export const RELAYS_MAX = 3;
 
 /** A swarm key's file has 95 bytes; this leaves room for another's line ends. */
 export const SWARM_KEY_FILE_BYTES_MAX = 1024;
+/** What a host may say that one micro-batch takes it: above it a machine is of no use to anybody. */
+export const SECONDS_PER_MICRO_BATCH_MAX = 1e6;
+
+/** Seconds of waiting work that a host announces at most. */
+export const LOAD_SECONDS_MAX = 1e6;
+
+/** Of all hosts, how many may be sent to other stages at once: the others carry the run meanwhile, and vouch for it. */
+export const MOVED_SHARE_MAX = 1 / 4;

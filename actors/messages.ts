@@ -16,6 +16,7 @@ import {
   MICRO_BATCHES_MAX,
   REASON_CHARACTERS_MAX,
   REPLICAS_MAX,
+  SECONDS_PER_MICRO_BATCH_MAX,
   SNAPSHOTS_OFFERED_MAX,
   STAGES_MAX,
   STATE_PIECES_MAX,
@@ -126,6 +127,10 @@ const schemas = [
       .readonly(),
     /** Changes when the host starts anew: what it had accumulated is gone. */
     incarnation: count,
+    /** Seconds that it computes for one micro-batch, waiting not counted; `null` before it has measured any. */
+    secondsPerMicroBatch: finite.min(0).max(SECONDS_PER_MICRO_BATCH_MAX).nullable(),
+    /** Whether it may be sent to another stage: its owner has not asked for this one. */
+    movable: z.boolean(),
     /** Times that a transfer came too late; from the second on the coordinator waits for this host. */
     missed: count,
     /** The promise in force: its term, 0 before the first, and to whom. */
@@ -159,7 +164,7 @@ const schemas = [
   z.strictObject({ kind: z.literal("follow") }),
   /** The answer of a trainer that does. */
   z.strictObject({ kind: z.literal("leading"), term: count, step: count, done: z.boolean() }),
-  /** Coordinator to host: hold this stage. */
+  /** Coordinator to host: hold this stage, in the place of any other. */
   z.strictObject({ kind: z.literal("placed"), term: count, stage }),
   /** Coordinator to host: get this state, from your disk or these donors. */
   z.strictObject({
@@ -306,12 +311,16 @@ export type LocalMessage =
   | { readonly kind: "peerLost"; readonly peer: PeerId; readonly reason: string }
   /** A role to the scout: keep me informed about who offers this service. */
   | { readonly kind: "watch"; readonly service: string; readonly subscriber: string }
+  /** A role to the scout: not any more. */
+  | { readonly kind: "unwatch"; readonly service: string; readonly subscriber: string }
   /** A role to the scout: announce this until told otherwise. */
   | {
     readonly kind: "announce";
     readonly service: string;
     readonly step: number;
     readonly stateHash: string | null;
+    /** Seconds of work that wait. */
+    readonly load: number;
   }
   /** A role to the scout: stop announcing. */
   | { readonly kind: "withdraw" }

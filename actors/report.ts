@@ -21,6 +21,14 @@ export type RunEvent =
     readonly step: number;
     readonly reason: string;
   }
+  /** A host was sent to another stage, where more is to be done. It is `joined` when it serves there. */
+  | {
+    readonly kind: "moved";
+    readonly peer: PeerId;
+    readonly from: number;
+    readonly to: number;
+    readonly step: number;
+  }
   /** One optimizer step was applied by every stage. */
   | {
     readonly kind: "step";

@@ -21,6 +21,7 @@ export interface Offer {
   readonly service: string;
   readonly step: number;
   readonly stateHash: string | null;
+  readonly load: number;
 }
 
 /** What a scout is made of. */
@@ -71,6 +72,8 @@ class Scout implements Role {
     switch (message.kind) {
       case "watch":
         return this.#watch(message);
+      case "unwatch":
+        return this.#unwatch(message);
       case "announce":
         return this.#setOffer(message);
       case "withdraw":
@@ -92,6 +95,14 @@ class Scout implements Role {
     const subscribers = wanted.get(service) ?? new Set<string>();
     wanted.set(service, subscribers.add(subscriber));
     this.#look(this.#watches.get(service) ?? this.#newWatch(service, subscribers));
+  }
+
+  #unwatch({ service, subscriber }: MessageOf<"unwatch">): void {
+    const subscribers = this.#memory.wanted.get(service);
+    if (!subscribers?.delete(subscriber) || subscribers.size > 0) return;
+    this.#memory.wanted.delete(service);
+    this.#watches.get(service)?.timer?.cancel();
+    this.#watches.delete(service);
   }
 
   #newWatch(service: string, subscribers: ReadonlySet<string>): Watch {
@@ -125,6 +136,8 @@ class Scout implements Role {
 
   #found(watch: Watch, announcements: readonly Announcement[]): void {
     watch.looking = false;
+    // Nobody wants it any more.
+    if (this.#watches.get(watch.service) !== watch) return;
     const others = announcements.filter(({ peer }) => peer !== this.#context.peer);
     for (const { peer, addresses } of others) this.#options.learnAddresses(peer, addresses);
     for (const subscriber of watch.subscribers) {
@@ -146,9 +159,9 @@ class Scout implements Role {
     watch.timer = this.#context.after(delayMs, { kind: "timer", name: LOOK, key: watch.service });
   }
 
-  #setOffer({ service, step, stateHash }: MessageOf<"announce">): void {
-    const isNew = this.#memory.offer?.service !== service;
-    this.#memory.offer = { service, step, stateHash };
+  #setOffer({ kind: _, ...offer }: MessageOf<"announce">): void {
+    const isNew = this.#memory.offer?.service !== offer.service;
+    this.#memory.offer = offer;
     if (isNew) this.#announce();
   }
 

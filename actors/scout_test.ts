@@ -65,7 +65,7 @@ class Scouting {
   }
 
   announce(service: string, step: number): void {
-    this.tell({ kind: "announce", service, step, stateHash: null });
+    this.tell({ kind: "announce", service, step, stateHash: null, load: 0 });
   }
 
   async until(untilMs: number): Promise<void> {
@@ -230,9 +230,29 @@ Deno.test("a scout that crashed still knows what is wanted and what is offered",
   scouting.there = [announcementOf("a")];
   scouting.crashAt = 1;
   scouting.watch();
-  scouting.tell({ kind: "announce", service: "stage:1", step: 3, stateHash: null });
+  scouting.tell({ kind: "announce", service: "stage:1", step: 3, stateHash: null, load: 0 });
   await scouting.simulation.run({ untilMs: 2 * ANNOUNCE_PERIOD_MS });
   assert.ok(scouting.learnt.length > 1, "it looked again");
   assert.ok(scouting.found.length > 0, "it told what it found");
   assert.ok(scouting.announced.length > 1, "it announced again");
+});
+
+Deno.test("what nobody wants any more is not looked for", async () => {
+  const scouting = new Scouting();
+  scouting.watch("host");
+  scouting.watch("trainer");
+  const unwatch = (subscriber: string) => {
+    scouting.tell({ kind: "unwatch", service: "stage:0", subscriber });
+  };
+  await scouting.until(5000);
+  unwatch("host");
+  const heard = scouting.found.length;
+  await scouting.until(10_000);
+  const more = scouting.found.slice(heard);
+  assert.ok(more.length > 0 && more.every(({ by }) => by === "trainer"));
+  unwatch("trainer");
+  const looks = scouting.looksAtMs.length;
+  await scouting.until(60_000);
+  assert.ok(scouting.looksAtMs.length <= looks + 1, "a look that was under way may end");
+  unwatch("trainer");
 });

@@ -92,6 +92,7 @@ export class History {
           worker.lost = kind === "lost";
         });
       }
+      case "moved":
       case "waiting":
       case "leading":
       case "following":

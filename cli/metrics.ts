@@ -47,6 +47,7 @@ const events = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("leading"), term: count, step: count }),
   z.object({ kind: z.literal("following"), leader: peer, step: count }),
   z.object({ kind: z.literal("joined"), peer, stage: count, step: count }),
+  z.object({ kind: z.literal("moved"), peer, from: count, to: count, step: count }),
   z.object({ kind: z.literal("lost"), peer, stage: count, step: count, reason: z.string() }),
   z.object({
     kind: z.literal("step"),

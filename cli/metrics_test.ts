@@ -10,6 +10,7 @@ const EVENTS: readonly RunEvent[] = [
   stepEvent(1, { served: { a: 3 } }),
   stepEvent(2),
   { kind: "validation", step: 2, loss: 3, tokens: 10 },
+  { kind: "moved", peer: "b", from: 0, to: 1, step: 2 },
   { kind: "lost", peer: "a", stage: 1, step: 2, reason: "gone" },
   { kind: "failed", step: 2, reason: "no more" },
   { kind: "done", step: 2 },

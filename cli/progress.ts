@@ -106,6 +106,10 @@ export function describe(event: RunEvent): string | undefined {
       return `− host …${
         format.shortPeer(event.peer)
       } of stage ${event.stage} is lost at step ${event.step} (${format.printable(event.reason)})`;
+    case "moved":
+      return `· host …${
+        format.shortPeer(event.peer)
+      } goes from stage ${event.from} to stage ${event.to} after step ${event.step}`;
     case "validation":
       return `validation loss ${format.loss(event.loss)} at step ${event.step}`;
     case "failed":

@@ -14,13 +14,17 @@ export interface CountingRun {
   readonly steps: number;
   /** Hosts that each stage needs before the run starts. Default 1. */
   readonly floor?: number;
+  /** As in a manifest. */
+  readonly rebalance?: Partial<Manifest["rebalance"]>;
 }
 
 /** Tokens of a micro-batch: its step and its number. */
 export const TOKENS_PER_MICRO_BATCH = 2;
 
 /** The manifest of a counting run: the smallest model that can be cut into so many stages. */
-export function countingManifest({ stages, microBatchesPerStep, steps, floor = 1 }: CountingRun): Manifest {
+export function countingManifest(
+  { stages, microBatchesPerStep, steps, floor = 1, rebalance = {} }: CountingRun,
+): Manifest {
   return parseManifest(JSON.stringify({
     version: 1,
     name: "counting",
@@ -34,6 +38,7 @@ export function countingManifest({ stages, microBatchesPerStep, steps, floor = 1
     optimizer: { clipNorm: 0 },
     validation: { fraction: 0 },
     replicas: { floor, ceiling: 1024 },
+    rebalance,
   }));
 }
 

@@ -17,7 +17,7 @@ import type { Wire } from "../actors/wire/wire.ts";
 import { createHash } from "node:crypto";
 import { type Device, ReferenceDevice } from "../kernels/mod.ts";
 import { MemoryRendezvous, type Rendezvous, type Signer } from "../routing/mod.ts";
-import type { Dataset, Manifest } from "../run/mod.ts";
+import { type Dataset, type Manifest, partition } from "../run/mod.ts";
 import { CompiledStage, type Stage } from "../stages/mod.ts";
 
 /** Simulated identities: a keyed hash stands in for a signature. Nobody in a simulation forges it. */
@@ -138,13 +138,15 @@ export class SimulatedSwarm {
   }
 
   startTrainer(peer: PeerId, resume = false): void {
-    const { dataset, steps } = this.#options;
+    const { manifest, dataset, steps } = this.#options;
     this.#peers.set(
       peer,
       assembleTrainer(this.#parts(peer), {
         dataset,
         steps,
         resume,
+        // What work costs is what `durationMs` says, and that knows no stage.
+        stageWork: partition(manifest).map(() => 1),
         onEvent: (event) => {
           this.events.push(event);
           this.#options.onEvent?.(event);
