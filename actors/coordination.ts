@@ -16,7 +16,7 @@
  */
 
 import type { PeerId } from "./core/actor.ts";
-import { type Electorate, shortfall } from "./electorate.ts";
+import { type Electorate, type Shortfall, shortfall } from "./electorate.ts";
 import { MOVED_SHARE_MAX } from "./limits.ts";
 import type { MessageOf, RemoteMessage, Walk } from "./messages.ts";
 import { type BalancedHost, type BalanceRules, placeNewcomer, planMoves } from "../routing/mod.ts";
@@ -424,8 +424,17 @@ export class Coordination {
     return this.#shortOf.reason;
   }
 
+  /** Whether these hosts are too few to commit anything, or to agree on an electorate. */
+  #shortfall(members: readonly Member[]): Shortfall | undefined {
+    const known = this.#memories([...this.#members.values()]).flat();
+    return shortfall(this.#memories(members), [
+      ...known,
+      ...this.#electorates.map((it) => this.#asRemembered(it, "")),
+    ]);
+  }
+
   #shortfallOf(members: readonly Member[]): string | null {
-    const short = shortfall(this.#memories(members));
+    const short = this.#shortfall(members);
     if (short === undefined) return null;
     return `${short.present} of the ${short.size} hosts that took the last step are there, and without most of ` +
       "them another coordinator might go on as well; if they are gone for good, train --resume --without-quorum";
@@ -442,7 +451,7 @@ export class Coordination {
       const knowing = accepted.filter(({ hello }) =>
         hello.electorates.some(({ term, number }) => term === this.term && number === next.number)
       );
-      if (shortfall(this.#memories(knowing)) === undefined) this.#settle(next);
+      if (this.#shortfall(knowing) === undefined) this.#settle(next);
     }
     const last = this.#electorates.at(-1);
     const same = last?.members.size === accepted.length &&

@@ -73,18 +73,27 @@ export interface Shortfall {
  * Whether those who are there may speak for everybody.
  *
  * @param memories of each host that is there, the electorates that it belongs to.
+ * @param known electorates that are known of otherwise: perhaps nobody of them is there.
  * @returns the electorate that is furthest from its majority; `undefined` if all that matter have one.
  */
-export function shortfall(memories: Iterable<readonly Electorate[]>): Shortfall | undefined {
+export function shortfall(
+  memories: Iterable<readonly Electorate[]>,
+  known: Iterable<Electorate> = [],
+): Shortfall | undefined {
   const tallies = new Map<string, { electorate: Electorate; present: number; casting: boolean }>();
+  const tallyOf = (electorate: Electorate) => {
+    const key = `${electorate.term}/${electorate.number}`;
+    const tally = tallies.get(key) ?? { electorate, present: 0, casting: false };
+    tallies.set(key, tally);
+    if (electorate.settled) tally.electorate = electorate;
+    return tally;
+  };
+  for (const electorate of known) tallyOf(electorate);
   for (const memory of memories) {
     for (const electorate of memory) {
-      const key = `${electorate.term}/${electorate.number}`;
-      const tally = tallies.get(key) ?? { electorate, present: 0, casting: false };
-      tallies.set(key, tally);
+      const tally = tallyOf(electorate);
       tally.present++;
       tally.casting ||= electorate.casting;
-      if (electorate.settled) tally.electorate = electorate;
     }
   }
   const needed = new Set(relevant([...tallies.values()].map(({ electorate }) => electorate)));

@@ -17,6 +17,7 @@ import { listenForInterruption, rejectOnAbort } from "./interruption.ts";
 import { startLogging } from "./logging.ts";
 import { readManifest } from "./manifest_file.ts";
 import { joinRun } from "./member.ts";
+import { PledgeFile } from "./pledge_file.ts";
 import { SnapshotFolder } from "./snapshot_folder.ts";
 
 async function serve(options: HostOptions): Promise<void> {
@@ -24,6 +25,7 @@ async function serve(options: HostOptions): Promise<void> {
   const manifest = await readManifest(options.run);
   const log = await startLogging("host", options);
   const identity = await loadOrCreateIdentity(join(options.dataDir, "identity.key"));
+  const pledges = await PledgeFile.open(join(options.dataDir, "pledges"), manifest);
   const device = await chooseDevice(options.device, options.threads, log);
   await using member = await joinRun({ ...options, manifest, identity, log });
   const addresses = member.addresses();
@@ -37,6 +39,7 @@ async function serve(options: HostOptions): Promise<void> {
     snapshots: new SnapshotFolder(join(options.dataDir, "snapshots"), manifest, (file, reason) => {
       log.warn("Passing over a snapshot that does not hold", { file, reason });
     }),
+    pledges,
     onChange: narrate(options, log),
   });
   try {

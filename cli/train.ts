@@ -24,6 +24,7 @@ interface TrainOptions extends JoinOptions {
   readonly data: readonly string[];
   readonly steps?: number;
   readonly resume?: boolean;
+  readonly withoutQuorum?: boolean;
   readonly output?: string;
   readonly json?: boolean;
 }
@@ -44,6 +45,10 @@ const trainCommand: Command = required(
           line: "deno task train --run runs/demo.json --data book.txt --bootstrap /ip4/… --resume",
         },
         {
+          does: "share a run that another trainer leads, and take over when it goes: the same line again",
+          line: "deno task train --run runs/demo.json --data book.txt --bootstrap /ip4/…",
+        },
+        {
           does: "events as JSON lines, for a program",
           line: "deno task train --run runs/demo.json --data book.txt --bootstrap /ip4/… --json | jq .loss",
         },
@@ -55,6 +60,11 @@ const trainCommand: Command = required(
 )
   .option("--steps <number>", "stop after this step; without it: as the manifest says", wholeNumber(1))
   .option("--resume", "go on with a run that has taken steps already")
+  .option(
+    "--without-quorum",
+    "with --resume: go on although most hosts that took the last step are gone for good; " +
+      "never while another trainer may be going on with them",
+  )
   .option(
     "--output <folder>",
     "where metrics.jsonl and loss.svg go (default: .murmuration/runs/<name>)",
@@ -81,6 +91,7 @@ async function train(options: TrainOptions): Promise<void> {
       dataset,
       steps,
       resume: options.resume ?? false,
+      withoutQuorum: options.withoutQuorum ?? false,
       onEvent: (event) => {
         record.add(event);
         progress.show(event);

@@ -85,6 +85,7 @@ export class SimulatedSwarm {
   readonly statuses = new Map<PeerId, HostStatus>();
   readonly #options: SwarmOptions;
   readonly #peers = new Map<PeerId, Peer>();
+  readonly #eventsOf = new Map<PeerId, RunEvent[]>();
   readonly #wires = new Map<PeerId, Wire>();
   readonly #hosts = new Set<PeerId>();
   readonly #devices = new Map<PeerId, Device>();
@@ -149,6 +150,7 @@ export class SimulatedSwarm {
         stageWork: partition(manifest).map(() => 1),
         onEvent: (event) => {
           this.events.push(event);
+          this.#eventsOf.set(peer, [...this.eventsOf(peer), event]);
           this.#options.onEvent?.(event);
         },
       }),
@@ -213,9 +215,16 @@ export class SimulatedSwarm {
     return this.events.find((event) => event.kind === "done" || event.kind === "failed");
   }
 
-  /** The steps that were reported, in order. */
+  /** What one trainer was told. */
+  eventsOf(trainer: PeerId): readonly RunEvent[] {
+    return this.#eventsOf.get(trainer) ?? [];
+  }
+
+  /** The steps that were reported by whoever coordinated them, in order. */
   steps(): Extract<RunEvent, { kind: "step" }>[] {
-    return this.events.flatMap((event) => event.kind === "step" ? [event] : []);
+    return this.events.flatMap((event) =>
+      event.kind === "step" && event.stateHashes.length > 0 ? [event] : []
+    );
   }
 
   /** Stops every peer. */

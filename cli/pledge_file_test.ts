@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import type { Pledge } from "../actors/allegiance.ts";
+import { manifestHash } from "../run/mod.ts";
+import { tinyManifest } from "../tests/data.ts";
+import { PledgeFile } from "./pledge_file.ts";
+
+const PLEDGE: Pledge = {
+  term: 3,
+  leader: "trainer",
+  electorates: [{ term: 3, number: 7, size: 6, casting: false, settled: true }],
+};
+
+Deno.test("a promise outlives its process, and is of one run", async () => {
+  const folder = await Deno.makeTempDir();
+  const manifest = tinyManifest();
+  const file = await PledgeFile.open(folder, manifest);
+  assert.equal(file.initial, undefined);
+  await file.save(PLEDGE);
+  assert.deepEqual((await PledgeFile.open(folder, manifest)).initial, PLEDGE);
+  assert.equal((await PledgeFile.open(folder, tinyManifest({ steps: 77 }))).initial, undefined);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a damaged file is named, and nothing is made up in its place", async () => {
+  const folder = await Deno.makeTempDir();
+  const manifest = tinyManifest();
+  await (await PledgeFile.open(folder, manifest)).save(PLEDGE);
+  const path = join(folder, manifestHash(manifest).slice(0, 16), "pledge.json");
+  for (const text of ["", "{", "[]", '{"term":-1,"leader":null,"electorates":[]}', "x".repeat(20_000)]) {
+    await Deno.writeTextFile(path, text);
+    await assert.rejects(() => PledgeFile.open(folder, manifest), /pledge\.json/);
+  }
+  await Deno.remove(folder, { recursive: true });
+});
