@@ -59,6 +59,7 @@ export class LocalSwarm implements AsyncDisposable {
   readonly address: string;
   readonly #children = new Map<Child, string>();
   #hosts = 0;
+  #trainers = 0;
   #ended = false;
 
   private constructor(options: LocalSwarmOptions, bootstrap: Child, address: string) {
@@ -140,7 +141,7 @@ export class LocalSwarm implements AsyncDisposable {
     output: string,
     flags: readonly string[] = [],
   ): AsyncGenerator<RunEvent, void, void> {
-    const log = join(this.#options.folder, "train.log");
+    const log = join(this.#options.folder, `train-${++this.#trainers}.log`);
     const args = ["--data", data, "--output", output, "--json", ...flags];
     const child = this.#start("trainer", new URL("./train.ts", import.meta.url), args, log);
     try {
