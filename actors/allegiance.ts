@@ -7,7 +7,8 @@
  */
 
 import type { PeerId } from "./core/actor.ts";
-import { type Electorate, remember } from "./electorate.ts";
+import { remember } from "./electorate.ts";
+import type { Electorate } from "./messages.ts";
 
 /** What must survive the host's process: a promise that is forgotten can be broken. */
 export interface Pledge {

@@ -16,9 +16,9 @@
  */
 
 import type { PeerId } from "./core/actor.ts";
-import { type Electorate, type Shortfall, shortfall } from "./electorate.ts";
+import { type Shortfall, shortfall } from "./electorate.ts";
 import { MOVED_SHARE_MAX } from "./limits.ts";
-import type { MessageOf, RemoteMessage, Walk } from "./messages.ts";
+import type { Electorate, MessageOf, RemoteMessage, Walk } from "./messages.ts";
 import { type BalancedHost, type BalanceRules, placeNewcomer, planMoves } from "../routing/mod.ts";
 
 /** What does not change in a run. */

@@ -8,35 +8,8 @@
  * the place of the log's servers). This file counts; it sends nothing and knows no stage.
  */
 
-import { z } from "zod";
-
-/** A host's memory of one electorate that it belongs to. */
-export interface Electorate {
-  /** Term of the coordinator that named it. */
-  readonly term: number;
-  /** Rises within a term, and from one term to the next that took over. */
-  readonly number: number;
-  /** Hosts in it. */
-  readonly size: number;
-  /** Whether this host's voice decides when the others are evenly divided. */
-  readonly casting: boolean;
-  /** Known to be in force: those before it don't matter any more. */
-  readonly settled: boolean;
-}
-
-/** Electorates that one host remembers: the settled one, and one for each take-over that failed half-way. */
-export const ELECTORATES_MAX = 8;
-
-const count = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
-
-/** What a stranger's word about an electorate has to look like. */
-export const electorateSchema = z.strictObject({
-  term: count,
-  number: count,
-  size: count.min(1),
-  casting: z.boolean(),
-  settled: z.boolean(),
-}) satisfies z.ZodType<Electorate>;
+import { ELECTORATES_MAX } from "./limits.ts";
+import type { Electorate } from "./messages.ts";
 
 /** Below 0 if `a` came before `b`. */
 export function compareElectorates(

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { compareElectorates, type Electorate, ELECTORATES_MAX, remember, shortfall } from "./electorate.ts";
+import { compareElectorates, remember, shortfall } from "./electorate.ts";
+import { ELECTORATES_MAX } from "./limits.ts";
+import type { Electorate } from "./messages.ts";
 
 function electorate(change: Partial<Electorate> = {}): Electorate {
   return { term: 1, number: 1, size: 4, casting: false, settled: true, ...change };

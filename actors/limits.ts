@@ -63,6 +63,9 @@ export const SILENCE_MS_MAX = 8000;
 /** A host's promise to its coordinator holds through so much silence; then another trainer may win it over. */
 export const LEASE_MS = SILENCE_MS_MAX;
 
+/** Electorates that one host remembers: the settled one, and one for each take-over that failed half-way. */
+export const ELECTORATES_MAX = 8;
+
 /** Trainers that a host without a coordinator asks, and that one coordinator lets feed. */
 export const COORDINATORS_MAX = 16;
 

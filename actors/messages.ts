@@ -10,9 +10,9 @@
 import { z } from "zod";
 import type { PeerId } from "./core/actor.ts";
 import type { Announcement } from "../routing/mod.ts";
-import { ELECTORATES_MAX, electorateSchema } from "./electorate.ts";
 import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
 import {
+  ELECTORATES_MAX,
   MICRO_BATCHES_MAX,
   REASON_CHARACTERS_MAX,
   REPLICAS_MAX,
@@ -56,6 +56,23 @@ const walk = z.strictObject({
 
 /** Names one walk of one micro-batch, see the schema. */
 export type Walk = z.infer<typeof walk>;
+
+/** A host's memory of one electorate that it belongs to, see `electorate.ts`. */
+export const electorateSchema = z.strictObject({
+  /** Term of the coordinator that named it. */
+  term: count,
+  /** Rises within a term, and from one term to the next that took over. */
+  number: count,
+  /** Hosts in it. */
+  size: count.min(1),
+  /** Whether this host's voice decides when the others are evenly divided. */
+  casting: z.boolean(),
+  /** Known to be in force: those before it don't matter any more. */
+  settled: z.boolean(),
+}).readonly();
+
+/** What a host remembers of one electorate. */
+export type Electorate = z.infer<typeof electorateSchema>;
 
 /** Names one all-reduce: a term's rounds are its own. */
 const total = z.strictObject({ term: count, round: count });

@@ -7,8 +7,9 @@
 import { join } from "node:path";
 import { z } from "zod";
 import type { Pledge } from "../actors/allegiance.ts";
-import { ELECTORATES_MAX, electorateSchema } from "../actors/electorate.ts";
 import type { PledgeStore } from "../actors/host.ts";
+import { ELECTORATES_MAX } from "../actors/limits.ts";
+import { electorateSchema } from "../actors/messages.ts";
 import { type Manifest, manifestHash } from "../run/mod.ts";
 import { DenoDisk } from "../stages/deno_disk.ts";
 
