@@ -10,7 +10,8 @@ import { continueText } from "./continuation.ts";
 import { listenForInterruption, rejectOnAbort } from "./interruption.ts";
 import { startLogging } from "./logging.ts";
 import { readManifest, readTokenizer } from "./manifest_file.ts";
-import { decimalNumber, type JoinOptions, joinOptions, required, text, wholeNumber } from "./options.ts";
+import { type JoinOptions, joinOptions } from "./network.ts";
+import { decimalNumber, required, text, wholeNumber } from "./options.ts";
 import { joinRun } from "./member.ts";
 
 interface GenerateOptions extends JoinOptions {

@@ -12,7 +12,8 @@ import { holdDataDirectory } from "./data_directory.ts";
 import { hostBox, type HostOptions } from "./host_box.ts";
 import { launch } from "./launch.ts";
 import { readManifest } from "./manifest_file.ts";
-import { deviceOption, joinOptions, text, wholeNumber } from "./options.ts";
+import { joinOptions, readSwarmKey } from "./network.ts";
+import { deviceOption, text, wholeNumber } from "./options.ts";
 
 /** Cores of the largest machines of today, doubled; more is a slip of the finger. */
 const THREADS_MAX = 1024;
@@ -34,6 +35,15 @@ const hostCommand: Command = joinOptions(
         does: "serve stage 1 on four threads, and be reached at a fixed port",
         line: "deno task host --run runs/demo.json --bootstrap /ip4/… \\\n" +
           "      --stage 1 --threads 4 --listen /ip4/0.0.0.0/tcp/4002",
+      },
+      {
+        does: "behind a router that forwards port 4002 to this machine",
+        line: "deno task host --run runs/demo.json --bootstrap /ip4/… \\\n" +
+          "      --listen /ip4/0.0.0.0/tcp/4002 --announce /ip4/203.0.113.7/tcp/4002",
+      },
+      {
+        does: "behind a router that forwards nothing: be reached through a bootstrap node",
+        line: "deno task host --run runs/demo.json --bootstrap /ip4/… --relay /ip4/…",
       },
       {
         does: "a second host on the same machine needs a data folder of its own",
@@ -69,6 +79,7 @@ async function host(options: HostOptions): Promise<void> {
       `Cannot serve stage ${options.stage}: run ${manifest.name} has stages 0 to ${stages - 1}`,
     );
   }
+  if (options.swarmKey !== undefined) await readSwarmKey(options.swarmKey);
   // Before anything is made there; the box looks again, behind links.
   refuseCode(resolve(options.dataDir));
   using data = await holdDataDirectory(options.dataDir);

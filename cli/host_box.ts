@@ -2,7 +2,8 @@
 
 import { resolve } from "node:path";
 import type { Box } from "./box.ts";
-import type { DeviceChoice, JoinOptions } from "./options.ts";
+import type { JoinOptions } from "./network.ts";
+import type { DeviceChoice } from "./options.ts";
 
 /** The flags of a host. */
 export interface HostOptions extends JoinOptions {
@@ -16,11 +17,12 @@ export interface HostOptions extends JoinOptions {
 /** The box of a host with these flags; its data folder must be there. The program reads them with {@link fromBox}. */
 export function hostBox(options: HostOptions): Box {
   const run = resolve(options.run);
+  const swarmKey = options.swarmKey === undefined ? {} : { swarmKey: resolve(options.swarmKey) };
   return {
     program: new URL("./boxed_host.ts", import.meta.url),
-    args: [JSON.stringify({ ...options, run })],
+    args: [JSON.stringify({ ...options, run, ...swarmKey })],
     dataDirectory: options.dataDir,
-    readable: [run],
+    readable: [run, ...Object.values(swarmKey)],
   };
 }
 

@@ -9,7 +9,7 @@ import type { PeerParts } from "../actors/assemble.ts";
 import type { Identity } from "../actors/wire/identity.ts";
 import type { Manifest } from "../run/mod.ts";
 import { Failure } from "./arguments.ts";
-import type { JoinOptions } from "./options.ts";
+import { type NetworkOptions, nodeSettings, tellReach } from "./network.ts";
 import { openPeer } from "./peer.ts";
 
 /** A peer's parts, for as long as the command holds them. */
@@ -22,7 +22,7 @@ export interface Member extends AsyncDisposable {
 }
 
 /** Who joins, and how. */
-export type MemberOptions = Pick<JoinOptions, "listen" | "bootstrap"> & {
+export type MemberOptions = NetworkOptions & {
   readonly manifest: Manifest;
   readonly identity: Identity;
   readonly log: Logger;
@@ -32,19 +32,27 @@ export type MemberOptions = Pick<JoinOptions, "listen" | "bootstrap"> & {
  * Joins.
  *
  * @throws {Failure} if it can't listen.
+ * @throws {UsageError} if its swarm key can't be read.
  */
 export async function joinRun(options: MemberOptions): Promise<Member> {
   const { manifest, identity, log } = options;
   const broken = Promise.withResolvers<never>();
   // Whoever waits for it hears of it; nobody may be waiting yet.
   broken.promise.catch(() => {});
+  const settings = await nodeSettings(options);
+  if (settings.swarmKey) log.info(`In private swarm ${settings.swarmKey.fingerprint}`);
   const peer = await openPeer({
+    ...settings,
     manifest,
     identity,
-    listen: [options.listen],
-    bootstrap: options.bootstrap,
     trace: ({ actor, event, fields }) => log.debug(`${actor} ${event}`, { ...fields }),
     onBootstrapFailure: complain(log),
+    onReach: (reach, node) => tellReach(log, options, reach, node),
+    onPath: (peer, path) => {
+      log.debug(path === "relayed" ? "Met a peer through a relay" : "The hole is punched: now direct", {
+        peer,
+      });
+    },
     escalate: ({ actor, error }) => {
       log.error("A role has crashed once too often", { actor, error: String(error) });
       broken.reject(error);

@@ -11,8 +11,8 @@ export const DEVICES = ["auto", "onnx", "reference"] as const;
 /** See {@link DEVICES}. */
 export type DeviceChoice = (typeof DEVICES)[number];
 
-/** Peers that one command can be told of: more than any list that a person pastes. */
-const BOOTSTRAP_MAX = 64;
+/** Addresses that one flag can name: more than any list that a person pastes. */
+const ADDRESSES_MAX = 64;
 
 /** Whole number of at least `least`. */
 export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
@@ -63,19 +63,27 @@ export function listenAddress(value: string): string {
   return value;
 }
 
+/** Addresses that others can dial, one a call, gathered. */
+export function listenAddresses(value: string, previous: readonly string[] | undefined): readonly string[] {
+  return gather(listenAddress(value), previous);
+}
+
 /** Addresses of peers, one a call, gathered: `/ip4/203.0.113.7/tcp/4001/p2p/12D3KooW…`. */
-export function peerAddresses(value: string, previous: readonly string[]): readonly string[] {
+export function peerAddresses(value: string, previous: readonly string[] | undefined): readonly string[] {
   const names = protocols(value);
   if (!names.includes("tcp") || names.at(-1) !== "p2p") {
     throw new InvalidArgumentError(
       "It must name a TCP port and end with the peer's name, as /ip4/203.0.113.7/tcp/4001/p2p/12D3KooW… does.",
     );
   }
-  const gathered = [...previous, value];
-  if (gathered.length > BOOTSTRAP_MAX) {
-    throw new InvalidArgumentError(`There can be ${BOOTSTRAP_MAX} at most.`);
+  return gather(value, previous);
+}
+
+function gather(value: string, previous: readonly string[] = []): readonly string[] {
+  if (previous.length >= ADDRESSES_MAX) {
+    throw new InvalidArgumentError(`There can be ${ADDRESSES_MAX} at most.`);
   }
-  return gathered;
+  return [...previous, value];
 }
 
 function protocols(value: string): string[] {
@@ -86,33 +94,14 @@ function protocols(value: string): string[] {
   }
 }
 
-/** What every command that joins a run takes. */
-export interface JoinOptions {
-  readonly run: string;
-  readonly bootstrap: readonly string[];
-  readonly listen: string;
-  readonly logLevel: LogLevel;
-  /** Whether to end when standard input does. */
-  readonly leash?: boolean;
-}
-
 /** How much is told on standard error. */
 export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
 /** See {@link LOG_LEVELS}. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** Adds `--run`, `--bootstrap`, `--listen` and `--log-level`; their values are {@link JoinOptions}. */
-export function joinOptions(command: Command, defaults: { readonly listen: string }): Command {
-  return required(command, new Option("--run <file>", "manifest of the run, a JSON file").argParser(text))
-    .addOption(bootstrapOption())
-    .option(
-      "--listen <multiaddr>",
-      "address to listen on; port 0 takes any free one",
-      listenAddress,
-      defaults.listen,
-    )
-    .addOption(logLevelOption())
-    .addOption(leashOption());
+/** `--run`, which must be given: see {@link required}. */
+export function runOption(): Option {
+  return new Option("--run <file>", "manifest of the run, a JSON file").argParser(text);
 }
 
 /**

@@ -2,15 +2,8 @@ import assert from "node:assert/strict";
 import { InvalidArgumentError, Option } from "commander";
 import fc from "fast-check";
 import { command, execute } from "./arguments.ts";
-import {
-  decimalNumber,
-  joinOptions,
-  listenAddress,
-  paths,
-  peerAddresses,
-  required,
-  wholeNumber,
-} from "./options.ts";
+import { decimalNumber, listenAddress, paths, peerAddresses, required, wholeNumber } from "./options.ts";
+import { joinOptions } from "./network.ts";
 
 const PEER = "12D3KooWERH5DuK6jgAn9bf3jBtGz7DyTtveqgB3TtW8WTx8AQhR";
 

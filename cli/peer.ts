@@ -12,21 +12,22 @@ import { SystemEntropy } from "../actors/core/system_entropy.ts";
 import type { TraceSink } from "../actors/core/trace.ts";
 import { DhtRendezvous } from "../actors/wire/dht_rendezvous.ts";
 import { type Identity, verify } from "../actors/wire/identity.ts";
-import { createNode, type Libp2pNode } from "../actors/wire/libp2p_node.ts";
+import { createNode, type Libp2pNode, type NodeOptions } from "../actors/wire/libp2p_node.ts";
 import { Libp2pWire } from "../actors/wire/libp2p_wire.ts";
 import { announcementRules } from "../routing/mod.ts";
 import type { Manifest } from "../run/mod.ts";
 
+/** How a node takes part in the network; all else of it is the same for every peer. */
+export type NetworkSettings =
+  & Pick<NodeOptions, "identity" | "listen" | "bootstrap">
+  & Partial<Pick<NodeOptions, "announce" | "relays" | "upnp" | "swarmKey" | "serveDht" | "offerRelay">>
+  & Pick<NodeOptions, "onBootstrapFailure" | "onReach" | "onPath">;
+
 /** What a real peer needs to know. */
-export interface PeerOptions {
+export interface PeerOptions extends NetworkSettings {
   readonly manifest: Manifest;
   readonly identity: Identity;
-  /** Multiaddrs to listen on. */
-  readonly listen: readonly string[];
-  /** Multiaddrs of peers that introduce this one. */
-  readonly bootstrap: readonly string[];
   readonly trace?: TraceSink;
-  readonly onBootstrapFailure?: (address: string, reason: string, failures: number) => void;
   /** A role crashed for good. */
   readonly escalate: (failure: Failure) => void;
 }
@@ -41,12 +42,13 @@ export interface OpenPeer {
 
 /** A node as every peer of this network runs it, with the rules for its table. */
 export async function openNode(
-  options: Pick<PeerOptions, "identity" | "listen" | "bootstrap" | "onBootstrapFailure">,
+  options: NetworkSettings,
 ): Promise<Libp2pNode> {
   const clock = new RealClock();
   return await createNode({
+    serveDht: "whenReachable",
+    offerRelay: "whenReachable",
     ...options,
-    serveDht: true,
     records: announcementRules({ epochMs: () => clock.epochMs(), verify }),
     clock,
   });

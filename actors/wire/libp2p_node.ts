@@ -64,7 +64,7 @@ export interface NodeOptions {
   /** Told when a bootstrap peer could not be reached. */
   readonly onBootstrapFailure?: (address: string, reason: string, failures: number) => void;
   /** Told how others can reach this node: at the start, and when it changes. */
-  readonly onReach?: (reach: Reach) => void;
+  readonly onReach?: (reach: Reach, node: Pick<Libp2pNode, "addresses" | "observedAddresses">) => void;
   /** Told when a peer is met through a relay, and when a direct connection has taken the relayed one's place. */
   readonly onPath?: (peer: PeerId, path: "relayed" | "direct") => void;
 }
@@ -212,9 +212,12 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
   } catch (cause) {
     throw new Error(`Cannot listen on ${options.listen.join(", ")}: ${listenReason(cause)}`, { cause });
   }
-  if (meetingPoints.length === 0) trustOwnAddresses(libp2p);
+  if (serveDht === true) trustOwnAddresses(libp2p);
   await libp2p.services.relay.offer(offerRelay === true);
 
+  const addresses = () => libp2p.getMultiaddrs().map((address) => address.toString());
+  const observedAddresses = () =>
+    libp2p.services.addressManager.getObservedAddrs().map((address) => address.toString());
   let reach: Reach = "sought";
   const stopWatching = watchReachability({
     libp2p,
@@ -231,7 +234,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
       if (offerRelay === "whenReachable") {
         libp2p.services.relay.offer(reachable && spansRouters).catch(unlessStopping);
       }
-      options.onReach?.(now);
+      options.onReach?.(now, { addresses, observedAddresses });
     },
   });
   if (options.onPath) tellPaths(libp2p, options.onPath);
@@ -248,9 +251,8 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
     get reach() {
       return reach;
     },
-    addresses: () => libp2p.getMultiaddrs().map((address) => address.toString()),
-    observedAddresses: () =>
-      libp2p.services.addressManager.getObservedAddrs().map((address) => address.toString()),
+    addresses,
+    observedAddresses,
     forget: async (peer, andAddresses) => {
       await routingTable(libp2p).remove(peer);
       if (andAddresses) await libp2p.peerStore.delete(peer);
@@ -264,7 +266,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
   };
 }
 
-/** The first node of a swarm has nobody to ask whether its public addresses are true. */
+/** A node that introduces others has been said to be reachable, and the first of a swarm has nobody to ask. */
 function trustOwnAddresses({ services: { addressManager } }: Libp2p<NodeServices>): void {
   for (const { multiaddr, type, verified } of addressManager.getAddressesWithMetadata()) {
     if (type === "transport" && !verified && isPublic(multiaddr)) {
