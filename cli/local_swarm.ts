@@ -125,8 +125,7 @@ export class LocalSwarm implements AsyncDisposable {
       pid: child.pid,
       kill: async () => {
         child.kill();
-        await child.ended();
-        this.#children.delete(child);
+        await this.#end(child);
       },
     };
   }

@@ -30,9 +30,11 @@ export class StoppedProcess implements AsyncDisposable {
       stdout: "piped",
       stderr: "null",
     }).spawn();
-    const told = await keeper.stdout[Symbol.asyncIterator]().next();
+    const reader = keeper.stdout.getReader();
+    const { done } = await reader.read();
+    reader.releaseLock();
     const stopped = new StoppedProcess(keeper);
-    if (!told.done) return stopped;
+    if (!done) return stopped;
     await stopped[Symbol.asyncDispose]();
     throw new Error(`Cannot stop process ${pid}: there is none, or it is not ours`);
   }
@@ -41,5 +43,6 @@ export class StoppedProcess implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#keeper.stdin.close().catch(() => {});
     await this.#keeper.status;
+    await this.#keeper.stdout.cancel();
   }
 }

@@ -46,6 +46,8 @@ const LOSS_DIFFERENCE_MAX = 1e-4;
 const MEGABYTES_GAINED_MAX = 200;
 /** Files that a process may gain: a connection either way with everybody else that may be up. */
 const FILES_GAINED_MAX = 2 * (HOSTS_MAX + 2);
+/** Files that this process may hold afterwards and did not before: what Deno opens once, and nothing for each blow. */
+const FILES_LEFT_MAX = 8;
 
 /** It ends when it is calm, not when its steps are done. */
 const manifest = tinyManifest({ steps: 1_000_000, validation: { fraction: 0 } });
@@ -64,7 +66,9 @@ interface Ride {
   /** Steps that were taken while the storm raged. */
   readonly stormSteps: number;
   readonly counts: StormCounts;
-  /** By name of those that nothing has happened to, and of this process. */
+  /** From the storm's end until all that were left served again, and had for {@link CALM_STEPS} steps. */
+  readonly healingSeconds: number;
+  /** By name of those that nothing has happened to. */
   readonly before: ReadonlyMap<string, Holdings>;
   readonly after: ReadonlyMap<string, Holdings>;
 }
@@ -105,6 +109,7 @@ async function ride(
   const follow = async (): Promise<Ride> => {
     let before: ReadonlyMap<string, Holdings> | undefined;
     let stormSteps: number | undefined;
+    let calmFromMs = Infinity;
     let calmSteps = 0;
     for await (const event of swarm.train(data, join(folder, "output"))) {
       if (event.kind !== "step") continue;
@@ -114,11 +119,16 @@ async function ride(
       if (before === undefined) {
         if (serving < hosts.length) continue;
         before = await holdingsOf(untouched());
-        storm.rage(SECONDS * 1000).then(() => stormSteps = steps.length, broken.reject);
+        storm.rage(SECONDS * 1000).then(() => {
+          stormSteps = steps.length;
+          calmFromMs = clock.nowMs();
+        }, broken.reject);
       } else if (stormSteps !== undefined) {
         calmSteps = serving === storm.hosts.length ? calmSteps + 1 : 0;
         if (calmSteps < CALM_STEPS) continue;
-        return { steps, stormSteps, counts: storm.counts, before, after: await holdingsOf(untouched()) };
+        const healingSeconds = (clock.nowMs() - calmFromMs) / 1000;
+        const after = await holdingsOf(untouched());
+        return { steps, stormSteps, counts: storm.counts, healingSeconds, before, after };
       }
     }
     throw new Error("the trainer ended by itself");
@@ -139,7 +149,7 @@ async function ride(
 
 async function holdingsOf(processes: LocalSwarm["processes"]): Promise<Map<string, Holdings>> {
   const holdings = new Map<string, Holdings>();
-  for (const { name, pid } of [...processes, { name: "test", pid: Deno.pid }]) {
+  for (const { name, pid } of processes) {
     const [megabytes, files] = await Promise.all([residentMegabytes(pid), openFiles(pid)]);
     assert.ok(megabytes !== undefined && files !== undefined, `${name} is gone, though nobody harmed it`);
     holdings.set(name, { megabytes, files });
@@ -148,7 +158,7 @@ async function holdingsOf(processes: LocalSwarm["processes"]): Promise<Map<strin
 }
 
 /** For a person who wants to know what it was like. */
-function tell({ steps, stormSteps, counts, before, after }: Ride): void {
+function tell({ steps, stormSteps, counts, healingSeconds, before, after }: Ride): void {
   const replays = steps.reduce((sum, step) => sum + step.replays, 0);
   const longest = Math.max(...steps.map(({ seconds }) => seconds));
   console.log(
@@ -156,7 +166,9 @@ function tell({ steps, stormSteps, counts, before, after }: Ride): void {
       `(${counts.returns} of them returns); ${stormSteps} steps in it and ${
         steps.length - stormSteps
       } after it, ` +
-      `${replays} micro-batches sent again, longest step ${longest.toFixed(1)} s`,
+      `${replays} micro-batches sent again, longest step ${longest.toFixed(1)} s, healed in ${
+        healingSeconds.toFixed(1)
+      } s`,
   );
   for (const [name, then] of before) {
     const now = after.get(name)!;
@@ -172,6 +184,7 @@ Deno.test({
     console.log(`storm: MURMURATION_STORM_SEED=${SEED}`);
     const folder = await Deno.makeTempDir({ prefix: "murmuration-storm-" });
     const childrenBefore = await childrenOf(Deno.pid);
+    const filesBefore = (await openFiles(Deno.pid))!;
     const everUp = new Map<string, ProcessName>();
     let found: Ride;
     try {
@@ -204,6 +217,8 @@ Deno.test({
     }
 
     assert.deepEqual(await childrenOf(Deno.pid), childrenBefore, "children of the test are left");
+    const filesLeft = (await openFiles(Deno.pid))! - filesBefore;
+    assert.ok(filesLeft <= FILES_LEFT_MAX, `the test holds ${filesLeft} more files than before`);
     for (const process of everUp.values()) {
       assert.equal(await isThere(process), false, `process ${process.pid} is left`);
     }
