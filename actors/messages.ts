@@ -58,21 +58,27 @@ const walk = z.strictObject({
 export type Walk = z.infer<typeof walk>;
 
 /** A host's memory of one electorate that it belongs to, see `electorate.ts`. */
-export const electorateSchema = z.strictObject({
+export interface Electorate {
   /** Term of the coordinator that named it. */
-  term: count,
+  readonly term: number;
   /** Rises within a term, and from one term to the next that took over. */
-  number: count,
+  readonly number: number;
   /** Hosts in it. */
-  size: count.min(1),
+  readonly size: number;
   /** Whether this host's voice decides when the others are evenly divided. */
-  casting: z.boolean(),
+  readonly casting: boolean;
   /** Known to be in force: those before it don't matter any more. */
-  settled: z.boolean(),
-}).readonly();
+  readonly settled: boolean;
+}
 
-/** What a host remembers of one electorate. */
-export type Electorate = z.infer<typeof electorateSchema>;
+/** What a stranger's word about an electorate has to look like. */
+export const electorateSchema: z.ZodType<Electorate> = z.strictObject({
+  term: count,
+  number: count,
+  size: count.min(1),
+  casting: z.boolean(),
+  settled: z.boolean(),
+});
 
 /** Names one all-reduce: a term's rounds are its own. */
 const total = z.strictObject({ term: count, round: count });
