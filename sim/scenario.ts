@@ -34,6 +34,8 @@ const scenarioSchema = z.strictObject({
   }),
   /** Steps between two snapshots on a host's disk. */
   snapshotEverySteps: z.int().min(1),
+  /** Between two looks at the balance of the stages; 0: nobody is sent elsewhere. */
+  rebalanceEverySeconds: z.number().min(0).max(1e6),
   /** For so long anything may go wrong; nothing does afterwards. */
   breakMs: milliseconds,
   /** Time in which the run has to be under way again after that. */
@@ -137,18 +139,30 @@ export function drawScenario(seed: number, kinds: readonly FaultKind[] = USUAL_F
       bytesPerSecondMax: 1e8,
     },
     snapshotEverySteps: 1 + chance.integer(8),
+    rebalanceEverySeconds: [0, 5, 20][chance.integer(3)],
     breakMs: BREAK_MS,
     boundMs: BOUND_MS,
     churn: [],
   };
-  const faults: Fault[] = [];
-  for (let left = FAULTS_MIN + chance.integer(FAULTS_SPREAD); left > 0 && kinds.length > 0; left--) {
-    faults.push(drawFault(kinds[chance.integer(kinds.length)], scenario, chance, left));
-  }
-  return { ...scenario, faults: faults.sort((one, other) => beginOf(one) - beginOf(other)) };
+  const count = FAULTS_MIN + chance.integer(FAULTS_SPREAD);
+  return { ...scenario, faults: drawFaults(kinds, count, scenario, chance) };
 }
 
 type World = Omit<Scenario, "faults">;
+
+/** So many faults of these kinds, at any time of the break phase, in order of time. */
+export function drawFaults(
+  kinds: readonly FaultKind[],
+  count: number,
+  world: World,
+  chance: SeededEntropy,
+): Fault[] {
+  const faults: Fault[] = [];
+  for (let left = kinds.length > 0 ? count : 0; left > 0; left--) {
+    faults.push(drawFault(kinds[chance.integer(kinds.length)], world, chance, left));
+  }
+  return faults.sort((one, other) => beginOf(one) - beginOf(other));
+}
 
 function drawFault(kind: FaultKind, world: World, chance: SeededEntropy, number: number): Fault {
   const { hosts, stages, breakMs } = world;

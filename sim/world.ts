@@ -129,8 +129,13 @@ class World {
     const skews = new Map(faults.flatMap((fault) => fault.kind === "skew" ? [[fault.peer, fault]] : []));
     this.#liars = new Set(lies.map(({ peer }) => peer));
     this.#slow = faults.filter((fault) => fault.kind === "slow");
-    const { stages, microBatchesPerStep, snapshotEverySteps } = scenario;
-    const manifest = countingManifest({ stages, microBatchesPerStep, steps: STEPS_MAX });
+    const { stages, microBatchesPerStep, snapshotEverySteps, rebalanceEverySeconds } = scenario;
+    const manifest = countingManifest({
+      stages,
+      microBatchesPerStep,
+      steps: STEPS_MAX,
+      rebalance: { everySeconds: rebalanceEverySeconds },
+    });
     this.#swarm = new SimulatedSwarm({
       manifest,
       dataset: countingData,
