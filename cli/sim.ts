@@ -8,7 +8,7 @@ import process from "node:process";
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ChurnEvent, parseChurn } from "../sim/churn.ts";
-import { longScenario } from "../sim/long_run.ts";
+import { longScenario, MICRO_BATCHES_MAX, MICRO_BATCHES_PER_HOST } from "../sim/long_run.ts";
 import { drawScenario, FAULT_KINDS, type FaultKind, type Scenario, USUAL_FAULTS } from "../sim/scenario.ts";
 import { formatSeedFile, parseSeedFile } from "../sim/seed_file.ts";
 import { alike, shrink } from "../sim/shrink.ts";
@@ -41,9 +41,6 @@ interface SimOptions {
   readonly json?: boolean;
 }
 
-/** Micro-batches of a step for each host of a stage: enough that the ends of a step weigh little. */
-const MICRO_BATCHES_PER_HOST = 16;
-const MICRO_BATCHES_MAX = 4096;
 /** Worlds that are played to cut one down. */
 const SHRINK_TRIES_MAX = 200;
 
@@ -70,7 +67,7 @@ const simCommand: Command = command({
   .option("--seed <number>", "of all chance; with --seeds the first one", wholeNumber(0), 1)
   .option("--peers <number>", "hosts", wholeNumber(1, 16_384), 64)
   .option("--hours <number>", "of virtual time", decimalNumber(0.01), 1)
-  .option("--stages <number>", "that the model is cut into", wholeNumber(1, 1024), 8)
+  .option("--stages <number>", "that the model is cut into", wholeNumber(1, 1024), 4)
   .option("--trainers <number>", "peers that feed data; one of them coordinates", wholeNumber(1, 64), 1)
   .option(
     "--churn <how>",
@@ -91,7 +88,7 @@ const simCommand: Command = command({
     "--seconds <number>",
     "that a host takes for a micro-batch, there and back",
     decimalNumber(0.001),
-    6,
+    1,
   )
   .option("--slowness <factor>", "hosts take up to so many times as long", decimalNumber(1), 1)
   .option(
@@ -127,14 +124,13 @@ async function scenarioOf(options: SimOptions): Promise<Scenario> {
   if (replay !== undefined) return (await read(replay, parseSeedFile)).scenario;
   const trace: "none" | "poisson" | "spot" | readonly ChurnEvent[] =
     churn === "none" || churn === "poisson" || churn === "spot" ? churn : await read(churn, parseChurn);
-  const share = MICRO_BATCHES_PER_HOST * Math.ceil(peers / stages);
   return longScenario({
     seed,
     peers,
     hours,
     stages,
     trainers,
-    microBatchesPerStep: options.microBatches ?? Math.min(MICRO_BATCHES_MAX, share),
+    microBatchesPerStep: options.microBatches,
     secondsPerMicroBatch: options.seconds,
     slownessMax: options.slowness,
     rebalanceEverySeconds: options.rebalance,

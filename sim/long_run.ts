@@ -16,7 +16,8 @@ export interface LongRun {
   readonly hours: number;
   readonly stages: number;
   readonly trainers: number;
-  readonly microBatchesPerStep: number;
+  /** Default: some for each host of a stage. */
+  readonly microBatchesPerStep?: number;
   /** Time of a micro-batch at a host of usual speed, there and back. */
   readonly secondsPerMicroBatch: number;
   /** Hosts take up to so many times as long. */
@@ -38,9 +39,13 @@ const DOWN_SHARE = 0.25;
 const GRACEFUL_SHARE = 0.3;
 /** The world: four corners of it, and homes with anything from a phone line to a fibre. */
 const NETWORK = { regions: 12, latencyMsMax: 150, bytesPerSecondMin: 1e6, bytesPerSecondMax: 1.25e8 };
-/** In a large swarm a step takes long, and so does the way back to it. */
+/** Micro-batches of a step for each host of a stage: enough that the ends of a step weigh little. */
+export const MICRO_BATCHES_PER_HOST = 32;
+/** The most that a step may have. */
+export const MICRO_BATCHES_MAX = 4096;
+/** A step of a swarm at its best takes some time, and the way back to it some times as long. */
 const BOUND_MS_MIN = 600_000;
-const BOUND_SECONDS_PER_MICRO_BATCH = 400;
+const BOUND_STEPS = 12;
 
 /** The scenario. The same options give the same one. */
 export function longScenario(options: LongRun): Scenario {
@@ -53,10 +58,15 @@ export function longScenario(options: LongRun): Scenario {
       peer,
       stage: null,
     }));
+  const perStage = Math.max(1, Math.floor(hosts.length / stages));
+  const microBatchesPerStep = options.microBatchesPerStep ??
+    Math.min(MICRO_BATCHES_MAX, MICRO_BATCHES_PER_HOST * perStage);
+  const secondsPerStep = secondsPerMicroBatch * options.slownessMax *
+    (microBatchesPerStep / perStage + stages);
   const scenario: Scenario = {
     seed,
     stages,
-    microBatchesPerStep: options.microBatchesPerStep,
+    microBatchesPerStep,
     trainers,
     hosts,
     forwardMs: 1000 * secondsPerMicroBatch * FORWARD_SHARE,
@@ -66,7 +76,7 @@ export function longScenario(options: LongRun): Scenario {
     snapshotEverySteps: 10,
     rebalanceEverySeconds: options.rebalanceEverySeconds,
     breakMs: hours * HOUR_MS,
-    boundMs: Math.max(BOUND_MS_MIN, 1000 * BOUND_SECONDS_PER_MICRO_BATCH * secondsPerMicroBatch),
+    boundMs: Math.max(BOUND_MS_MIN, 1000 * BOUND_STEPS * secondsPerStep),
     churn,
     faults: [],
   };
