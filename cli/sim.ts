@@ -61,7 +61,10 @@ const simCommand: Command = command({
       does: "the same with faults of your choice",
       line: "deno task sim --seeds 100 --faults crash,partition",
     },
-    { does: "play a kept failure again", line: "deno task sim --replay tests/seeds/wrong-hashes.json" },
+    {
+      does: "play a kept failure again",
+      line: "deno task sim --replay tests/seeds/numbers-that-are-none.json",
+    },
   ],
 })
   .option("--seed <number>", "of all chance; with --seeds the first one", wholeNumber(0), 1)
