@@ -19,7 +19,15 @@ import type { PeerId } from "./core/actor.ts";
 import { type Shortfall, shortfall } from "./electorate.ts";
 import { MOVED_SHARE_MAX } from "./limits.ts";
 import type { Electorate, MessageOf, RemoteMessage, Walk } from "./messages.ts";
-import { type BalancedHost, type BalanceRules, placeNewcomer, planMoves } from "../routing/mod.ts";
+import {
+  type BalancedHost,
+  type BalanceRules,
+  isQuorate,
+  joinProofs,
+  placeNewcomer,
+  planMoves,
+  type StateProof,
+} from "../routing/mod.ts";
 
 /** What does not change in a run. */
 export interface CoordinationConfig {
@@ -173,7 +181,11 @@ export class Coordination {
   readonly #awaited = new Set<PeerId>();
   readonly #prepared = new Map<PeerId, MessageOf<"prepared">>();
   readonly #reduced = new Map<PeerId, MessageOf<"reduced">>();
-  readonly #applied = new Map<PeerId, string>();
+  readonly #applied = new Map<PeerId, MessageOf<"applied">>();
+  /** Who adds up in this round, by stage. */
+  #replicas: PeerId[][] = [];
+  /** Who has signed the state of each stage at `step`, as far as is known. */
+  #proofs: (StateProof | undefined)[] = [];
   #disagreements = 0;
   #update = { squareSum: 0, learningRate: 0 };
   #waitingFor: string | undefined;
@@ -259,7 +271,7 @@ export class Coordination {
           this.phase === "applying" && event.report.term === this.term &&
           event.report.step === this.step + 1 && this.#awaited.delete(event.peer)
         ) {
-          this.#applied.set(event.peer, event.report.stateHash);
+          this.#applied.set(event.peer, event.report);
           this.#checkApplied();
         }
         break;
@@ -343,6 +355,7 @@ export class Coordination {
       if (!restarted) return;
       this.#demote(member, "it started again");
     }
+    this.#learnProof(member);
     this.#admit(member);
   }
 
@@ -510,6 +523,7 @@ export class Coordination {
       step: this.step,
       stateHash: wanted,
       donors: donors.map((donor) => donor.peer).sort(),
+      proof: this.#proofs[stage] ?? null,
     });
   }
 
@@ -611,6 +625,8 @@ export class Coordination {
     this.#waitingFor = undefined;
     this.step = step;
     this.#stateHashes = offers.map((offer) => mostCommon(offer.get(this.step)!));
+    this.#proofs = [];
+    for (const member of all) this.#learnProof(member);
     this.#rebuild(all);
   }
 
@@ -939,6 +955,7 @@ export class Coordination {
     const replicas = Array.from({ length: this.#config.stages }, (): PeerId[] => []);
     for (const member of this.#accepted()) replicas[member.stage].push(member.peer);
     for (const peers of replicas) peers.sort();
+    this.#replicas = replicas;
     const { term } = this;
     this.#await("reducing", ({ stage }) => ({
       kind: "reduce",
@@ -987,7 +1004,7 @@ export class Coordination {
   #checkApplied(): void {
     if (this.#awaited.size > 0) return;
     const votes = Array.from({ length: this.#config.stages }, () => new Map<string, number>());
-    for (const [peer, stateHash] of this.#applied) {
+    for (const [peer, { stateHash }] of this.#applied) {
       const { stage } = this.#members.get(peer)!;
       votes[stage].set(stateHash, (votes[stage].get(stateHash) ?? 0) + 1);
     }
@@ -1002,11 +1019,16 @@ export class Coordination {
     if (dead >= 0) return this.#gatherAgain(dead);
     this.step++;
     this.#stateHashes = votes.map(mostCommon);
+    this.#certify();
     const strayed = this.#accepted().filter((it) =>
-      this.#applied.get(it.peer) !== this.#stateHashes[it.stage]
+      this.#applied.get(it.peer)?.stateHash !== this.#stateHashes[it.stage]
     );
     for (const member of this.#accepted()) {
-      member.hello = { ...member.hello, step: this.step, stateHash: this.#applied.get(member.peer) ?? null };
+      member.hello = {
+        ...member.hello,
+        step: this.step,
+        stateHash: this.#applied.get(member.peer)?.stateHash ?? null,
+      };
     }
     this.#enterBetween({
       lossSum,
@@ -1017,6 +1039,34 @@ export class Coordination {
       stateHashes: this.#stateHashes,
     });
     for (const member of strayed) this.#demote(member, "its state is not the stage's");
+  }
+
+  /** Keeps what the replicas have signed, for hosts that will need the state, and tells those that asked. */
+  #certify(): void {
+    const agreeing = [...this.#applied].flatMap(([peer, { stateHash, signature, certify }]) => {
+      const { stage } = this.#members.get(peer)!;
+      return stateHash === this.#stateHashes[stage] ? [{ peer, stage, signature, certify }] : [];
+    });
+    this.#proofs = this.#replicas.map((replicas, stage) => ({
+      replicas,
+      votes: agreeing.flatMap(({ peer, stage: of, signature }) => of === stage ? [{ peer, signature }] : []),
+    }));
+    const { term, step } = this;
+    for (const { peer, stage, certify } of agreeing) {
+      if (!certify) continue;
+      const stateHash = this.#stateHashes[stage];
+      this.#send(peer, { kind: "certified", term, step, stateHash, proof: this.#proofs[stage]! });
+    }
+  }
+
+  /** What a host that doesn't serve knows of who signed its state may be more than what is known here. */
+  #learnProof({ stage, hello }: Member): void {
+    const proof = hello.report?.proof;
+    if (proof == null || hello.step !== this.step || hello.stateHash !== this.#stateHashes[stage]) return;
+    const known = this.#proofs[stage];
+    // Nothing is checked here: who needs the state does. A lie costs time until the next step is taken.
+    if (known !== undefined && isQuorate(known)) return;
+    this.#proofs[stage] = joinProofs(known === undefined ? [proof] : [known, proof]);
   }
 
   /** A stage lost its last host while steps were taken: everybody says again what they hold. */

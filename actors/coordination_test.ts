@@ -24,7 +24,7 @@ const NO_PROMISE = {
   term: 0,
   leader: null,
   electorates: [],
-  report: { microBatches: [], losses: [], total: null, applied: null },
+  report: { microBatches: [], losses: [], total: null, applied: null, proof: null },
 } as const;
 
 interface ModelHost {
@@ -109,7 +109,7 @@ class Model {
       : [];
     const hello: Hello = {
       ...allegiance.pledge,
-      report: accepted ? null : { microBatches: [...set], losses, total, applied },
+      report: accepted ? null : { microBatches: [...set], losses, total, applied, proof: null },
       stage,
       step,
       stateHash: stateAfter(stage, step),
@@ -304,7 +304,14 @@ class Model {
     this.toCoordinator(host.peer, {
       kind: "applied",
       peer: host.peer,
-      report: { kind: "applied", term, step: host.step, stateHash: stateAfter(host.stage, host.step) },
+      report: {
+        kind: "applied",
+        term,
+        step: host.step,
+        stateHash: stateAfter(host.stage, host.step),
+        signature: "00",
+        certify: false,
+      },
     });
     if (!host.accepted) this.hello(host.peer);
   }

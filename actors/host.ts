@@ -32,7 +32,17 @@ import {
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
 import { Donation, DONATION_TIMER, type Remains, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
 import { Workload } from "./workload.ts";
-import { stageService } from "../routing/mod.ts";
+import {
+  isQuorate,
+  proveState,
+  type Signer,
+  signState,
+  stageService,
+  type StateClaim,
+  type StateProof,
+  UnprovedState,
+  type Verify,
+} from "../routing/mod.ts";
 import {
   checkStateManifest,
   type ForwardResult,
@@ -45,8 +55,8 @@ import {
 
 /** States of a stage that survive this process. */
 export interface SnapshotStore {
-  /** What is there, newest first. Damaged ones are not listed. */
-  list(stage: number): Promise<readonly { readonly step: number; readonly stateHash: string }[]>;
+  /** What is there, newest first, and who was kept beside it as having signed it. Damaged ones are not listed. */
+  list(stage: number): Promise<readonly KeptState[]>;
   /**
    * Reads one whole.
    *
@@ -62,7 +72,15 @@ export interface SnapshotStore {
    */
   salvage?(stage: number, pieces: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>>;
   /** Writes one down, so that a crash meanwhile leaves the ones before it whole. */
-  save(stage: number, manifest: StateManifest, bytes: Uint8Array): Promise<void>;
+  save(stage: number, manifest: StateManifest, bytes: Uint8Array, proof: StateProof): Promise<void>;
+}
+
+/** A state that is on a disk. */
+export interface KeptState {
+  readonly step: number;
+  readonly stateHash: string;
+  /** `undefined` if what is kept is none. */
+  readonly proof: StateProof | undefined;
 }
 
 /** Keeps what a host has promised, so that it holds its word also after a crash. */
@@ -81,6 +99,12 @@ export interface HostOptions {
   /** The stage that the owner asks for; without it the neediest. */
   readonly stage?: number;
   readonly stages: number;
+  /** Hash of the run's manifest, hex. */
+  readonly run: string;
+  /** Signs the states that this host computes. */
+  readonly signer: Signer;
+  /** Checks those of others. */
+  readonly verify: Verify;
   /** Tokens of one micro-batch, for the router's expectations. */
   readonly tokensPerMicroBatch: number;
   readonly snapshots?: SnapshotStore;
@@ -130,7 +154,14 @@ interface Memory {
   pledge: Pledge | undefined;
 }
 
-type Order = "placed" | "restore" | "accepted" | "prepare" | "fence" | "reduce" | "apply";
+type Order = "placed" | "restore" | "accepted" | "prepare" | "fence" | "reduce" | "apply" | "certified";
+
+/** A state that is wanted, and who has signed it; nobody has before the first step. */
+interface Proved {
+  readonly step: number;
+  readonly stateHash: string;
+  readonly proof: StateProof | undefined;
+}
 
 class Host implements Role {
   readonly #context: Context<Message>;
@@ -147,7 +178,14 @@ class Host implements Role {
 
   #stage: Stage | undefined;
   #manifest: StateManifest | undefined;
-  #snapshots: readonly { readonly step: number; readonly stateHash: string }[] = [];
+  /** Who has signed the present state, as far as is known; nobody has before the first step. */
+  #proof: StateProof | undefined;
+  /** On the disk, and proved. */
+  #snapshots: readonly KeptState[] = [];
+  /** To be written as soon as it is proved. */
+  #unsaved: WholeState | undefined;
+  /** The last snapshot that was due could not be written. */
+  #owesSnapshot = false;
   #opening = false;
   #serving = false;
   readonly #memory: Memory;
@@ -172,6 +210,10 @@ class Host implements Role {
   /** The last round of this step that was summed up: an order that comes twice is carried out once. */
   #reducedRound = -1;
   #averaged: MessageOf<"averaged"> | undefined;
+  /** Who takes part in the latest all-reduce. */
+  #reducing:
+    | { readonly total: MessageOf<"apply">["total"]; readonly replicas: readonly PeerId[] }
+    | undefined;
   /** The update that led to the present state. */
   #applied: Pick<MessageOf<"apply">, "total" | "scale" | "learningRate"> | undefined;
   #applying = false;
@@ -240,6 +282,7 @@ class Host implements Role {
       case "fence":
       case "reduce":
       case "apply":
+      case "certified":
         return this.#onOrder(from, message);
     }
   }
@@ -279,7 +322,7 @@ class Host implements Role {
         async () => {
           await before?.close();
           const stage = await this.#options.openStage(index);
-          const snapshots = await this.#options.snapshots?.list(index) ?? [];
+          const snapshots = await this.#provedSnapshots(index);
           if (snapshots.length > 0) {
             const { manifest, bytes } = await this.#options.snapshots!.load(index, snapshots[0].stateHash);
             await stage.importState(manifest, bytes);
@@ -287,6 +330,7 @@ class Host implements Role {
           return { stage, snapshots, manifest: await stage.describeState() };
         },
         ({ stage, snapshots, manifest }) => {
+          this.#proof = snapshots[0]?.proof;
           this.#opening = false;
           this.#stage = stage;
           this.#snapshots = snapshots;
@@ -322,6 +366,8 @@ class Host implements Role {
     this.#dispatch = this.#newDispatch();
     this.#workload = new Workload();
     this.#stage = this.#manifest = this.#applied = undefined;
+    this.#proof = this.#unsaved = undefined;
+    this.#owesSnapshot = false;
     this.#snapshots = [];
     this.#missed = 0;
     this.#startStep();
@@ -343,7 +389,29 @@ class Host implements Role {
     });
   }
 
-  #restore({ step, stateHash, donors }: MessageOf<"restore">): void {
+  /** Those on the disk that a quorum has signed. Of any other this host would have to be believed, and it may have strayed. */
+  async #provedSnapshots(index: number): Promise<readonly KeptState[]> {
+    const proved: KeptState[] = [];
+    for (const { step, stateHash, proof } of await this.#options.snapshots?.list(index) ?? []) {
+      try {
+        const checked = await this.#prove(
+          { stage: index, step, stateHash },
+          proof === undefined ? [] : [proof],
+        );
+        proved.push({ step, stateHash, proof: checked });
+      } catch (error) {
+        if (!(error instanceof UnprovedState)) throw error;
+      }
+    }
+    return proved;
+  }
+
+  #prove(claim: Omit<StateClaim, "run">, proofs: readonly StateProof[]): Promise<StateProof> {
+    const { run, verify } = this.#options;
+    return proveState({ run, ...claim }, proofs, verify);
+  }
+
+  #restore({ step, stateHash, donors, proof }: MessageOf<"restore">): void {
     const stage = this.#stage;
     if (stage === undefined || this.#importing) return;
     if (this.#transfer?.stateHash === stateHash) return this.#transfer.addDonors(donors);
@@ -354,14 +422,37 @@ class Host implements Role {
       this.#endTransfer(this.#transfer.remains);
     }
     this.#pause(`fetching the state of step ${step}`);
-    const { snapshots } = this.#options;
-    if (snapshots !== undefined && this.#snapshots.some((snapshot) => snapshot.stateHash === stateHash)) {
-      return this.#import(stateHash, async () => await snapshots.load(stage.index, stateHash));
-    }
+    if (step === 0) return this.#beginAnew(stateHash);
+    const kept = this.#snapshots.find((snapshot) => snapshot.stateHash === stateHash);
+    const proofs = [proof, kept?.proof].filter((it) => it != undefined);
+    // Nobody's word is enough, the coordinator's neither: what is not proved is not even asked for.
+    this.#importing = true;
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "prove", amount: 1 },
+        () => this.#prove({ stage: stage.index, step, stateHash }, proofs),
+        (proof) => {
+          this.#importing = false;
+          if (this.#opening) return;
+          const { snapshots } = this.#options;
+          if (kept === undefined || snapshots === undefined) {
+            return this.#fetch({ step, stateHash, proof }, donors);
+          }
+          this.#import({ step, stateHash, proof }, () => snapshots.load(stage.index, stateHash));
+        },
+        (error) => {
+          this.#importing = false;
+          this.#setTrouble(reasonOf(error));
+        },
+      ));
+  }
+
+  #fetch(wanted: Proved, donors: readonly PeerId[]): void {
+    const stage = this.#stage!;
     if (this.#liars.size > REPLICAS_MAX) this.#liars.clear();
     this.#transfer = new Transfer({
       context: this.#context,
-      stateHash,
+      stateHash: wanted.stateHash,
       donors,
       remains: this.#remains,
       liars: this.#liars,
@@ -369,7 +460,7 @@ class Host implements Role {
       described: (manifest) => this.#lookOnDisk(manifest),
       whole: (manifest, bytes) => {
         this.#endTransfer(undefined);
-        this.#import(stateHash, () => Promise.resolve({ manifest, bytes }));
+        this.#import(wanted, () => Promise.resolve({ manifest, bytes }));
       },
       failed: (reason) => {
         this.#missed++;
@@ -379,6 +470,19 @@ class Host implements Role {
     });
     this.#remains = undefined;
     this.#transfer.start();
+  }
+
+  /** The state before the first step follows from the run's seed: nobody is asked for it. */
+  #beginAnew(stateHash: string): void {
+    const { index } = this.#stage!;
+    this.#import({ step: 0, stateHash, proof: undefined }, async () => {
+      const fresh = await this.#options.openStage(index);
+      try {
+        return await fresh.exportState();
+      } finally {
+        await fresh.close();
+      }
+    });
   }
 
   #endTransfer(remains: Remains | undefined): void {
@@ -404,7 +508,7 @@ class Host implements Role {
       ));
   }
 
-  #import(stateHash: string, load: () => Promise<WholeState>): void {
+  #import({ step, stateHash, proof }: Proved, load: () => Promise<WholeState>): void {
     const stage = this.#stage!;
     this.#importing = true;
     this.#enqueue(CONTROL, () =>
@@ -412,12 +516,20 @@ class Host implements Role {
         { kind: "import", amount: stage.parameters },
         async () => {
           const { manifest, bytes } = await load();
+          if (manifest.stateHash !== stateHash || manifest.step !== step) {
+            throw new Error(
+              `Cannot import state ${stateHash.slice(0, 12)} of step ${step}: ` +
+                `it is ${manifest.stateHash.slice(0, 12)} of step ${manifest.step}`,
+            );
+          }
           await stage.importState(manifest, bytes);
           return manifest;
         },
         (manifest) => {
           this.#importing = false;
           this.#manifest = manifest;
+          this.#proof = proof;
+          this.#unsaved = undefined;
           this.#applied = undefined;
           this.#startStep();
           this.#missed++;
@@ -533,6 +645,7 @@ class Host implements Role {
       losses: held.flatMap(([microBatch, loss]) => loss === undefined ? [] : [{ microBatch, ...loss }]),
       total: averaged === undefined ? null : { term: averaged.term, round: averaged.round },
       applied: this.#applied ?? null,
+      proof: this.#proof ?? null,
     };
   }
 
@@ -570,8 +683,7 @@ class Host implements Role {
     this.#context.trace("promised", { leader, term });
     this.#serving = false;
     this.#sealedRound = this.#reducedRound = -1;
-    this.#transfer?.cancel();
-    this.#transfer = undefined;
+    this.#endTransfer(this.#transfer?.remains ?? this.#remains);
     for (const held of [...this.#held.values()]) if (held.walk.purpose === "train") this.#letGo(held);
   }
 
@@ -614,7 +726,10 @@ class Host implements Role {
       return;
     }
     // Who holds the total of an all-reduce may apply it under any coordinator that says so.
-    if (message.kind !== "accepted" && message.kind !== "apply" && !this.#serving) {
+    if (
+      message.kind !== "accepted" && message.kind !== "apply" && message.kind !== "certified" &&
+      !this.#serving
+    ) {
       // Meant for this host as it was before it started again.
       this.#context.trace("order ignored", { order: message.kind, reason: "not serving" });
       return;
@@ -650,6 +765,8 @@ class Host implements Role {
         return this.#reduce(message);
       case "apply":
         return this.#apply(message);
+      case "certified":
+        return this.#onCertified(message);
     }
   }
 
@@ -688,6 +805,7 @@ class Host implements Role {
     if (this.#sealedRound !== round) return refuse(`this host has sealed round ${this.#sealedRound}`);
     if (round <= this.#reducedRound) return;
     this.#reducedRound = round;
+    this.#reducing = { total: { term, round }, replicas };
     this.#enqueue(CONTROL, () =>
       this.#jobs.start(
         { kind: "gradient", amount: stage.parameters },
@@ -714,6 +832,7 @@ class Host implements Role {
       // Without the total this host can't follow: it will be told where to get the state.
       return this.#pause(`the total of step ${step} is missing`);
     }
+    const replicas = this.#reducing!.replicas;
     this.#averaged = undefined;
     this.#applying = true;
     this.#enqueue(CONTROL, () =>
@@ -721,19 +840,31 @@ class Host implements Role {
         { kind: "apply", amount: stage.parameters },
         async () => {
           await stage.apply({ gradientSum: averaged.vector, scale, learningRate });
-          return await stage.describeState();
+          const manifest = await stage.describeState();
+          const { run, signer } = this.#options;
+          const claim = { run, stage: stage.index, step: manifest.step, stateHash: manifest.stateHash };
+          return { manifest, proof: await signState(claim, replicas, signer) };
         },
-        (manifest) => {
+        ({ manifest, proof }) => {
           this.#manifest = manifest;
+          this.#proof = proof;
           this.#applied = { total, scale, learningRate };
           this.#applying = false;
           this.#startStep();
           this.#letGoBefore(stage.step);
-          this.#toCoordinator({ kind: "applied", term, step: stage.step, stateHash: manifest.stateHash });
+          const isDue = this.#isSnapshotDue();
+          this.#toCoordinator({
+            kind: "applied",
+            term,
+            step: stage.step,
+            stateHash: manifest.stateHash,
+            signature: proof.votes[0].signature,
+            certify: isDue && !isQuorate(proof),
+          });
           if (!this.#serving) this.#sayHello();
           this.#announce();
           this.#changed();
-          this.#saveSnapshot();
+          if (isDue) this.#prepareSnapshot();
         },
         (error) => {
           this.#applying = false;
@@ -750,20 +881,64 @@ class Host implements Role {
     this.#averaged = undefined;
   }
 
-  #saveSnapshot(): void {
+  #isSnapshotDue(): boolean {
     const { snapshots, snapshotEverySteps } = this.#options;
+    if (snapshots === undefined) return false;
+    // What was not proved by now was never going to be: some of its replicas died as they took the step.
+    this.#unsaved = undefined;
+    if (this.#stage!.step % snapshotEverySteps === 0) this.#owesSnapshot = true;
+    return this.#owesSnapshot;
+  }
+
+  /** A copy of the state, to be written once it is proved: the next step may begin before that. */
+  #prepareSnapshot(): void {
     const stage = this.#stage!;
-    if (snapshots === undefined || stage.step % snapshotEverySteps !== 0) return;
     this.#enqueue(CONTROL, () =>
       this.#jobs.start(
-        { kind: "snapshot", amount: stage.parameters },
-        async () => {
-          const { manifest, bytes } = await stage.exportState();
-          await snapshots.save(stage.index, manifest, bytes);
-          return manifest;
+        { kind: "export", amount: stage.parameters },
+        () => stage.exportState(),
+        (state) => {
+          this.#unsaved = state;
+          this.#saveSnapshot();
         },
-        ({ step, stateHash }) => {
-          this.#snapshots = [{ step, stateHash }, ...this.#snapshots].slice(0, KEPT_SNAPSHOTS);
+        (error) => this.#setTrouble(reasonOf(error)),
+      ));
+  }
+
+  #onCertified({ step, stateHash, proof }: MessageOf<"certified">): void {
+    const stage = this.#stage!;
+    const own = this.#proof;
+    if (own === undefined || isQuorate(own) || this.#manifest?.stateHash !== stateHash) return;
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "prove", amount: 1 },
+        () => this.#prove({ stage: stage.index, step, stateHash }, [own, proof]),
+        (proof) => {
+          if (this.#manifest?.stateHash !== stateHash) return;
+          this.#proof = proof;
+          this.#saveSnapshot();
+        },
+        (error) => this.#setTrouble(reasonOf(error)),
+      ));
+  }
+
+  /** A state without its proof would be of no use to anybody after a restart, its host included. */
+  #saveSnapshot(): void {
+    const state = this.#unsaved;
+    const proof = this.#proof;
+    if (state === undefined || proof === undefined || !isQuorate(proof)) return;
+    if (state.manifest.stateHash !== this.#manifest?.stateHash) return;
+    const { step, stateHash } = state.manifest;
+    const { index, parameters } = this.#stage!;
+    this.#unsaved = undefined;
+    this.#owesSnapshot = false;
+    this.#enqueue(CONTROL, () =>
+      this.#jobs.start(
+        { kind: "snapshot", amount: parameters },
+        () => this.#options.snapshots!.save(index, state.manifest, state.bytes, proof),
+        () => {
+          if (this.#stage?.index !== index) return;
+          this.#snapshots = [{ step, stateHash, proof }, ...this.#snapshots].slice(0, KEPT_SNAPSHOTS);
         },
         (error) => this.#setTrouble(reasonOf(error)),
       ));

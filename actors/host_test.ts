@@ -1,16 +1,19 @@
 import assert from "node:assert/strict";
 import { Simulation } from "./core/simulation.ts";
 import type { ActorSystem } from "./core/system.ts";
-import { host, type HostStatus } from "./host.ts";
+import { host, type HostStatus, type KeptState, type SnapshotStore } from "./host.ts";
 import { HELD_WALKS_MAX, OFFER_MS_MAX } from "./limits.ts";
 import { type Message, type MessageOf, type RemoteMessage, walkKey } from "./messages.ts";
 import { behaviour } from "./role.ts";
 import { announcementOf } from "./testing/announcement.ts";
+import { signState, type StateClaim, type StateProof } from "../routing/mod.ts";
+import { simulatedSigner, simulatedVerify } from "../sim/swarm.ts";
 import type { Stage, StateManifest } from "../stages/mod.ts";
 
 const HASH = "a".repeat(64);
 const STATE: StateManifest = { step: 0, stateHash: HASH, pieces: [HASH], pieceBytes: 4, bytes: 4 };
 const WORK_MS = 10;
+const RUN = "1".repeat(64);
 
 /** The first of two stages; it computes nothing, and counts what is asked of it. */
 class IdleStage implements Stage {
@@ -49,6 +52,7 @@ class IdleStage implements Stage {
     return Promise.resolve({ manifest: STATE, bytes: new Uint8Array(4) });
   }
   importState() {
+    this.calls.push("import");
     return Promise.resolve();
   }
   describeState() {
@@ -70,7 +74,7 @@ class Hosting {
   readonly sent: { readonly to: string; readonly actor: string; readonly message: Message }[] = [];
   status: HostStatus | undefined;
 
-  constructor() {
+  constructor(snapshots?: SnapshotStore) {
     this.system = this.simulation.system<Message>({
       peer: "own",
       transport: (to, actor, message) => {
@@ -84,6 +88,10 @@ class Hosting {
       layout: () => assert.fail("no state is fetched here"),
       stage: 0,
       stages: 2,
+      run: RUN,
+      signer: simulatedSigner("own"),
+      verify: simulatedVerify,
+      snapshots,
       tokensPerMicroBatch: 1,
       snapshotEverySteps: 10,
       onChange: (status) => this.status = status,
@@ -91,8 +99,8 @@ class Hosting {
   }
 
   /** A host that serves, and knows a coordinator and a host of the next stage. */
-  static async serving(): Promise<Hosting> {
-    const hosting = new Hosting();
+  static async serving(snapshots?: SnapshotStore): Promise<Hosting> {
+    const hosting = new Hosting(snapshots);
     hosting.system.tell({ actor: "host" }, {
       kind: "found",
       service: "coordinator",
@@ -323,4 +331,136 @@ Deno.test("who is told that a walk was given up says that it waits itself, unles
   giveUp(1);
   await hosting.pass(1);
   assert.equal(hosting.of("abandoned").length, 1);
+});
+
+// --- what a host believes of a state ----------------------------------------------------------------
+
+const WANTED: StateClaim = { run: RUN, stage: 0, step: 7, stateHash: "c".repeat(64) };
+const REPLICAS = ["a", "b", "c"];
+
+/** What these have signed. */
+async function signedBy(peers: readonly string[], claim = WANTED, replicas = REPLICAS): Promise<StateProof> {
+  const proofs = await Promise.all(peers.map((peer) => signState(claim, replicas, simulatedSigner(peer))));
+  return { replicas, votes: proofs.flatMap(({ votes }) => votes) };
+}
+
+async function restored(
+  proof: StateProof | null,
+  change: Partial<MessageOf<"restore">> = {},
+): Promise<Hosting> {
+  const hosting = await Hosting.serving();
+  const { step, stateHash } = WANTED;
+  const order = { kind: "restore", term: 5, stage: 0, step, stateHash, donors: ["a", "b"], proof } as const;
+  hosting.deliver("coordinator", { ...order, ...change });
+  await hosting.pass(5 * WORK_MS);
+  return hosting;
+}
+
+Deno.test("a state that a quorum has signed is asked for, from every donor", async () => {
+  const hosting = await restored(await signedBy(["a", "c"]));
+  assert.deepEqual(hosting.of("stateRequest").map(({ to }) => to), ["a", "b"]);
+});
+
+Deno.test("a state that no quorum has signed is not asked for, whoever orders it", async () => {
+  const one = await signedBy(["a"]);
+  const foreign = await signedBy(["x"], WANTED, ["x"]);
+  const proofs: [string, StateProof | null, RegExp][] = [
+    ["none", null, /nobody has signed it/],
+    ["one of three", one, /1 of its 3 replicas/],
+    ["one, twice", { ...one, votes: [...one.votes, ...one.votes] }, /1 of its 3/],
+    ["forged", { ...one, votes: [...one.votes, { ...one.votes[0], peer: "b" }] }, /1 of its 3/],
+    ["of a stranger", { ...one, votes: [...one.votes, ...foreign.votes] }, /1 of its 3/],
+    ["of another state", await signedBy(["a", "b"], { ...WANTED, stateHash: "d".repeat(64) }), /0 of its 3/],
+    ["of another step", await signedBy(["a", "b"], { ...WANTED, step: 8 }), /0 of its 3/],
+    ["of another run", await signedBy(["a", "b"], { ...WANTED, run: "2".repeat(64) }), /0 of its 3/],
+  ];
+  for (const [what, proof, reason] of proofs) {
+    const hosting = await restored(proof);
+    assert.deepEqual(hosting.of("stateRequest"), [], what);
+    assert.match(hosting.status?.trouble ?? "", reason, what);
+    assert.equal(hosting.stage.calls.includes("import"), false, what);
+  }
+});
+
+Deno.test("the state before the first step is computed, not fetched; if it is another one it is refused", async () => {
+  const hosting = await restored(null, { step: 0, stateHash: "d".repeat(64) });
+  assert.deepEqual(hosting.of("stateRequest"), []);
+  assert.match(
+    hosting.status?.trouble ?? "",
+    /Cannot import state dddddddddddd of step 0: it is aaaaaaaaaaaa/,
+  );
+  assert.equal(hosting.stage.calls.includes("import"), false);
+});
+
+Deno.test("of the states on its disk a host offers those that a quorum has signed", async () => {
+  const states: KeptState[] = [
+    { step: 9, stateHash: "9".repeat(64), proof: undefined },
+    {
+      step: 8,
+      stateHash: "8".repeat(64),
+      proof: await signedBy(["a"], { ...WANTED, step: 8, stateHash: "8".repeat(64) }),
+    },
+    { step: 7, stateHash: WANTED.stateHash, proof: await signedBy(["b", "c"]) },
+  ];
+  const loaded: string[] = [];
+  const hosting = await Hosting.serving({
+    list: () => Promise.resolve(states),
+    load: (_stage, stateHash) => {
+      loaded.push(stateHash);
+      return Promise.resolve({ manifest: STATE, bytes: new Uint8Array(4) });
+    },
+    save: () => assert.fail("nothing is written here"),
+  });
+  assert.deepEqual(loaded, [WANTED.stateHash]);
+  hosting.deliver("coordinator", { kind: "released", term: 5 });
+  await hosting.pass(WORK_MS);
+  const { snapshots, report } = hosting.of("hello").at(-1)!.message;
+  assert.deepEqual(snapshots, [{ step: 7, stateHash: WANTED.stateHash }]);
+  assert.deepEqual(report, null);
+});
+
+Deno.test("a snapshot is written once its state is proved, with the proof", async () => {
+  const saved: StateProof[] = [];
+  const hosting = await Hosting.serving({
+    list: () => Promise.resolve([]),
+    load: () => assert.fail("there is nothing"),
+    save: (_stage, _manifest, _bytes, proof) => {
+      saved.push(proof);
+      return Promise.resolve();
+    },
+  });
+  hosting.deliver("coordinator", { kind: "prepare", term: 5, step: 0, round: 0 });
+  hosting.deliver("coordinator", {
+    kind: "reduce",
+    term: 5,
+    step: 0,
+    round: 0,
+    replicas: ["other", "own", "third"],
+  });
+  await hosting.pass(3 * WORK_MS);
+  const averaged = { step: 0, term: 5, round: 0, vector: new Float32Array(1), hash: HASH, squareSum: 0 };
+  hosting.system.tell({ actor: "host" }, { kind: "averaged", ...averaged });
+  hosting.deliver("coordinator", {
+    kind: "apply",
+    term: 5,
+    step: 0,
+    total: { term: 5, round: 0 },
+    scale: 1,
+    learningRate: 1,
+  });
+  await hosting.pass(3 * WORK_MS);
+  const [{ message: applied }] = hosting.of("applied");
+  assert.deepEqual([applied.certify, saved], [true, []]);
+  const own = { peer: "own", signature: applied.signature };
+  const claim = { run: RUN, stage: 0, step: 0, stateHash: HASH };
+  const replicas = ["other", "own", "third"];
+  const { votes } = await signedBy(["third"], claim, replicas);
+  const certify = (proof: StateProof) =>
+    hosting.deliver("coordinator", { kind: "certified", term: 5, step: 0, stateHash: HASH, proof });
+  certify({ replicas, votes: [own, { ...votes[0], peer: "other" }] });
+  await hosting.pass(3 * WORK_MS);
+  assert.deepEqual(saved, []);
+  certify({ replicas, votes });
+  await hosting.pass(3 * WORK_MS);
+  assert.deepEqual(saved, [{ replicas, votes: [own, ...votes] }]);
 });

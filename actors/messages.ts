@@ -9,7 +9,7 @@
 
 import { z } from "zod";
 import type { PeerId } from "./core/actor.ts";
-import type { Announcement } from "../routing/mod.ts";
+import { type Announcement, signatureSchema as signature, stateProofSchema } from "../routing/mod.ts";
 import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
 import {
   ELECTORATES_MAX,
@@ -170,6 +170,8 @@ const schemas = [
       total: total.nullable(),
       /** The update that led to `step`, for those who hold the same total and have not applied it. */
       applied: z.strictObject({ total, scale: finite.min(0), learningRate: finite.min(0) }).nullable(),
+      /** What is known of who signed `stateHash`. */
+      proof: stateProofSchema.nullable(),
     }).nullable(),
   }),
   /** Coordinator to host: follow me under this term; repeated as an answer to each hello. */
@@ -197,6 +199,8 @@ const schemas = [
     step: count,
     stateHash: hash,
     donors: z.array(peer).max(REPLICAS_MAX).readonly(),
+    /** Who signed it; `null` if nobody is known to, as of the state before the first step. */
+    proof: stateProofSchema.nullable(),
   }),
   /** Coordinator to host: you serve from this step and round on. */
   z.strictObject({
@@ -265,7 +269,24 @@ const schemas = [
     scale: finite.min(0),
     learningRate: finite.min(0),
   }),
-  z.strictObject({ kind: z.literal("applied"), term: count, step: count, stateHash: hash }),
+  z.strictObject({
+    kind: z.literal("applied"),
+    term: count,
+    step: count,
+    stateHash: hash,
+    /** Of the new state, by this host, see `routing/state_proof.ts`. */
+    signature,
+    /** Whether it wants to know who else has signed: it writes this state to its disk. */
+    certify: z.boolean(),
+  }),
+  /** Coordinator to a host that wanted to know: these have signed your state. */
+  z.strictObject({
+    kind: z.literal("certified"),
+    term: count,
+    step: count,
+    stateHash: hash,
+    proof: stateProofSchema,
+  }),
 
   /** Coordinator to a trainer: walk this micro-batch. */
   z.strictObject({ kind: z.literal("assign"), walk, mask: z.array(stage).max(STAGES_MAX).readonly() }),
@@ -406,6 +427,7 @@ const RECIPIENT = {
   fence: "host",
   reduce: "host",
   apply: "host",
+  certified: "host",
   lead: "host",
   released: "host",
   outranked: "coordinator",

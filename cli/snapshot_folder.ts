@@ -5,7 +5,8 @@
  */
 
 import { join } from "node:path";
-import type { SnapshotStore } from "../actors/host.ts";
+import type { KeptState, SnapshotStore } from "../actors/host.ts";
+import { proofText, readProof, type StateProof } from "../routing/mod.ts";
 import { type Manifest, manifestHash, sliceOf } from "../run/mod.ts";
 import {
   type RejectedSnapshot,
@@ -33,10 +34,14 @@ export class SnapshotFolder implements SnapshotStore {
     this.#onRejected = onRejected;
   }
 
-  async list(stage: number): Promise<readonly { readonly step: number; readonly stateHash: string }[]> {
-    const { manifests, rejected } = await this.#snapshots(stage).list();
+  async list(stage: number): Promise<readonly KeptState[]> {
+    const { snapshots, rejected } = await this.#snapshots(stage).list();
     this.#tell(rejected);
-    return manifests.map(({ step, stateHash }) => ({ step, stateHash }));
+    return snapshots.map(({ manifest: { step, stateHash }, note }) => ({
+      step,
+      stateHash,
+      proof: readProof(note),
+    }));
   }
 
   /** @throws {Error} if it is not there, or does not hold. */
@@ -49,8 +54,8 @@ export class SnapshotFolder implements SnapshotStore {
     return state;
   }
 
-  async save(stage: number, manifest: StateManifest, bytes: Uint8Array): Promise<void> {
-    await this.#snapshots(stage).write(manifest, bytes);
+  async save(stage: number, manifest: StateManifest, bytes: Uint8Array, proof: StateProof): Promise<void> {
+    await this.#snapshots(stage).write(manifest, bytes, proofText(proof));
   }
 
   async salvage(stage: number, pieces: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {

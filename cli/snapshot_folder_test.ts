@@ -15,9 +15,10 @@ Deno.test("a state comes back from disk by its hash; damage and other runs are t
   const open = (of = manifest) => new SnapshotFolder(folder, of, (name) => void rejected.push(name));
 
   assert.deepEqual(await open().list(0), []);
-  await open().save(0, state.manifest, state.bytes);
+  const proof = { replicas: ["a"], votes: [{ peer: "a", signature: "00" }] };
+  await open().save(0, state.manifest, state.bytes, proof);
   const { step, stateHash } = state.manifest;
-  assert.deepEqual(await open().list(0), [{ step, stateHash }]);
+  assert.deepEqual(await open().list(0), [{ step, stateHash, proof }]);
   assert.deepEqual((await open().load(0, stateHash)).bytes, state.bytes);
   await assert.rejects(open().load(0, "0".repeat(64)), /it is not on this disk/);
   assert.deepEqual(await open().list(1), []);

@@ -32,12 +32,15 @@ export {
 export { COOLOFF_PER_WASTE_MIN, type Deed } from "./cooloff.ts";
 export { type Choice, Router, ROUTER_PEERS_MAX, type Task } from "./router.ts";
 export {
+  isQuorate,
+  joinProofs,
   PROOF_REPLICAS_MAX,
   PROOF_TEXT_LENGTH_MAX,
   proofText,
   proveState,
   quorumOf,
   readProof,
+  signatureSchema,
   signState,
   type StateClaim,
   type StateProof,

@@ -42,12 +42,15 @@ export interface StateProof {
   readonly votes: readonly StateVote[];
 }
 
+/** A signature, hex. */
+export const signatureSchema: z.ZodType<string> = z.string().regex(/^(?:[0-9a-f]{2}){1,512}$/);
+
 /** Shape and bounds of a proof; whether it proves anything is another question. */
 export const stateProofSchema: z.ZodType<StateProof> = z.strictObject({
   replicas: z.array(z.string().min(1).max(128)).min(1).max(PROOF_REPLICAS_MAX).readonly(),
   votes: z.array(z.strictObject({
     peer: z.string().min(1).max(128),
-    signature: z.string().regex(/^(?:[0-9a-f]{2}){1,512}$/),
+    signature: signatureSchema,
   })).max(PROOF_REPLICAS_MAX).readonly(),
 });
 
@@ -91,6 +94,24 @@ export async function signState(
 /** Signatures that prove a state of so many replicas: more than half. */
 export function quorumOf(replicas: number): number {
   return Math.floor(replicas / 2) + 1;
+}
+
+/** Whether it holds as many signatures as are needed; whether they are good is another question. */
+export function isQuorate({ replicas, votes }: StateProof): boolean {
+  return votes.length >= quorumOf(replicas.length);
+}
+
+/** Of several proofs of one state that which says most: signatures of the same replicas together. */
+export function joinProofs(proofs: readonly StateProof[]): StateProof | undefined {
+  let best: StateProof | undefined;
+  for (const { replicas, votes } of byReplicas(proofs)) {
+    const distinct = new Map(
+      votes.filter(({ peer }) => replicas.includes(peer)).map((vote) => [vote.peer, vote]),
+    );
+    const joined = { replicas, votes: [...distinct.values()].slice(0, PROOF_REPLICAS_MAX) };
+    if (best === undefined || joined.votes.length > best.votes.length) best = joined;
+  }
+  return best;
 }
 
 /**

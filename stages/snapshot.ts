@@ -3,8 +3,8 @@
  * the old or the new, and read back only if every hash holds. It keeps the last
  * two. The disk arrives as an argument; nothing is known of folders here.
  *
- * A file is a line of JSON (format, run, stage, the state's manifest) and the
- * state's bytes.
+ * A file is a line of JSON (format, run, stage, the state's manifest, a note of
+ * the owner's) and the state's bytes.
  */
 
 import { z } from "zod";
@@ -58,6 +58,9 @@ export const KEPT_SNAPSHOTS = 2;
 const NAME = /^snapshot-(\d{1,15})\.state$/;
 const LINE_END = 0x0a;
 
+/** Characters of the text that is kept beside a state: names and signatures of all who vouch for it. */
+export const NOTE_LENGTH_MAX = 512 * 1024;
+
 const headerSchema = z.strictObject({
   format: z.literal(FORMAT),
   run: z.string().max(128),
@@ -69,6 +72,7 @@ const headerSchema = z.strictObject({
     pieceBytes: z.int(),
     bytes: z.int(),
   }),
+  note: z.string().max(NOTE_LENGTH_MAX).default(""),
 });
 
 /** The snapshots of one stage of one run on one disk. Not for two writers at once. */
@@ -100,8 +104,18 @@ export class Snapshots {
     this.#layout = options.layout;
   }
 
-  /** Writes a state, then removes all snapshots but this and the newest before it that is not known to be broken. */
-  async write(manifest: StateManifest, bytes: Uint8Array): Promise<void> {
+  /**
+   * Writes a state, then removes all snapshots but this and the newest before it that is not known to be broken.
+   *
+   * @param note whatever is to be kept beside it.
+   * @throws {RangeError} if the note is too long.
+   */
+  async write(manifest: StateManifest, bytes: Uint8Array, note = ""): Promise<void> {
+    if (note.length > NOTE_LENGTH_MAX) {
+      throw new RangeError(
+        `Cannot write snapshot: its note is ${note.length} long, at most ${NOTE_LENGTH_MAX}`,
+      );
+    }
     const older = await this.#newestFirst();
     const number = (older[0]?.number ?? 0) + 1;
     const { step, stateHash, pieces, pieceBytes } = manifest;
@@ -110,6 +124,7 @@ export class Snapshots {
       run: this.#run,
       stage: this.#stage,
       manifest: { step, stateHash, pieces, pieceBytes, bytes: manifest.bytes },
+      note,
     });
     await this.#disk.writeAtomic(nameOf(number), [new TextEncoder().encode(`${header}\n`), bytes]);
     const sound = older.filter(({ name }) => !this.#broken.has(name)).slice(0, KEPT_SNAPSHOTS - 1);
@@ -129,17 +144,17 @@ export class Snapshots {
     return await this.#find((manifest) => manifest.stateHash === stateHash);
   }
 
-  /** Manifests of all states that hold, the newest first, and which files did not. Reads every file. */
+  /** All states that hold with their notes, the newest first, and which files did not hold. Reads every file. */
   async list(): Promise<{
-    readonly manifests: readonly StateManifest[];
+    readonly snapshots: readonly { readonly manifest: StateManifest; readonly note: string }[];
     readonly rejected: readonly RejectedSnapshot[];
   }> {
-    const manifests: StateManifest[] = [];
-    const { rejected } = await this.#find((manifest) => {
-      manifests.push(manifest);
+    const snapshots: { manifest: StateManifest; note: string }[] = [];
+    const { rejected } = await this.#find((manifest, note) => {
+      snapshots.push({ manifest, note });
       return false;
     });
-    return { manifests, rejected };
+    return { snapshots, rejected };
   }
 
   /**
@@ -170,13 +185,16 @@ export class Snapshots {
     return found;
   }
 
-  async #find(isWanted: (manifest: StateManifest) => boolean): Promise<Restored> {
+  async #find(isWanted: (manifest: StateManifest, note: string) => boolean): Promise<Restored> {
     const rejected: RejectedSnapshot[] = [];
     for (const { name } of await this.#newestFirst()) {
       try {
         const contents = await this.#disk.read(name, this.#bytesMax());
-        const state = contents && this.#parse(contents);
-        if (state && isWanted(state.manifest)) return { state, rejected };
+        if (contents === undefined) continue;
+        const { header, bytes } = this.#parts(contents);
+        const { manifest, note } = header;
+        checkState(this.#layout, manifest, bytes);
+        if (isWanted(manifest, note)) return { state: { manifest, bytes }, rejected };
       } catch (error) {
         // Broken files are what this is for; a disk that fails otherwise is the caller's to hear of.
         if (!(error instanceof BadState || error instanceof RangeError)) throw error;
@@ -185,12 +203,6 @@ export class Snapshots {
       }
     }
     return { state: undefined, rejected };
-  }
-
-  #parse(contents: Uint8Array): WholeState {
-    const { header, bytes } = this.#parts(contents);
-    checkState(this.#layout, header.manifest, bytes);
-    return { manifest: header.manifest, bytes };
   }
 
   #parts(
@@ -218,9 +230,9 @@ export class Snapshots {
       .sort((a, b) => b.number - a.number);
   }
 
-  /** Hashes of the pieces, with quotes and commas, and room for the rest. */
+  /** Hashes of the pieces, with quotes and commas, a note in which every character is escaped, and room for the rest. */
   #headerBytesMax(): number {
-    return 4096 + 67 * Math.ceil(stateBytes(this.#layout) / PIECE_BYTES);
+    return 4096 + 6 * NOTE_LENGTH_MAX + 67 * Math.ceil(stateBytes(this.#layout) / PIECE_BYTES);
   }
 
   #bytesMax(): number {

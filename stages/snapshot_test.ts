@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { sliceOf } from "../run/mod.ts";
 import { stageLayout } from "./parameters.ts";
-import { Snapshots } from "./snapshot.ts";
+import { NOTE_LENGTH_MAX, Snapshots } from "./snapshot.ts";
 import { MemoryDisk, stateOf, tinyManifest } from "./testing/fixtures.ts";
 
 const manifest = tinyManifest({ stages: 3 });
@@ -53,8 +53,8 @@ Deno.test("files of other names are left alone and not read", async () => {
 
 Deno.test("all that hold are listed, the newest first, and each can be read back", async () => {
   const disk = await written(1, 2);
-  const { manifests, rejected } = await at(disk).list();
-  assert.deepEqual(manifests, [stateAt(2).manifest, stateAt(1).manifest]);
+  const { snapshots, rejected } = await at(disk).list();
+  assert.deepEqual(snapshots.map(({ manifest }) => manifest), [stateAt(2).manifest, stateAt(1).manifest]);
   assert.deepEqual(rejected, []);
   const { stateHash } = stateAt(1).manifest;
   assert.deepEqual((await at(disk).load(stateHash)).state, stateAt(1));
@@ -64,8 +64,8 @@ Deno.test("all that hold are listed, the newest first, and each can be read back
 Deno.test("a broken file is not listed, and it is told why", async () => {
   const disk = await written(1, 2);
   disk.files.get(NEWEST)![100] ^= 1;
-  const { manifests, rejected } = await at(disk).list();
-  assert.deepEqual(manifests, [stateAt(1).manifest]);
+  const { snapshots, rejected } = await at(disk).list();
+  assert.deepEqual(snapshots.map(({ manifest }) => manifest), [stateAt(1).manifest]);
   assert.deepEqual(rejected.map(({ name }) => name), [NEWEST]);
 });
 
@@ -108,7 +108,7 @@ const hostile: readonly [why: string, contents: Uint8Array, reason: RegExp][] = 
     line({ format: "murmuration-snapshot-1", run: "run", stage: 1 }),
     /field manifest/,
   ],
-  ["more bytes than any state", new Uint8Array(1e6), /too long/],
+  ["more bytes than any state", new Uint8Array(1e7), /too long/],
 ];
 
 for (const [why, contents, reason] of hostile) {
@@ -162,4 +162,17 @@ Deno.test("pieces can be had from a file that is damaged elsewhere, and none tha
   assert.equal((await at(disk).salvage([piece])).size, 0);
   disk.files.set(NEWEST, new Uint8Array(1000));
   assert.equal((await at(disk).salvage([piece])).size, 0);
+});
+
+Deno.test("a note is kept beside the state, up to a bound", async () => {
+  const disk = new MemoryDisk();
+  const { manifest, bytes } = stateAt(1);
+  const note = "\u0001".repeat(NOTE_LENGTH_MAX);
+  await at(disk).write(manifest, bytes, note);
+  const { snapshots } = await at(disk).list();
+  assert.deepEqual(snapshots, [{ manifest, note }]);
+  await assert.rejects(
+    at(disk).write(manifest, bytes, `${note}.`),
+    /its note is 524289 long, at most 524288/,
+  );
 });
