@@ -73,6 +73,8 @@ export interface SwarmOptions {
 export interface SharedRendezvous {
   /** As one peer uses it. */
   of(peer: PeerId): Rendezvous;
+  /** The peer is gone, in good order or not. */
+  gone?(peer: PeerId): void;
 }
 
 /** A swarm on virtual time. */
@@ -190,6 +192,7 @@ export class SimulatedSwarm {
     this.#peers.delete(peer);
     this.stages.delete(peer);
     this.statuses.delete(peer);
+    this.rendezvous.gone?.(peer);
   }
 
   /** Runs until the run is done or failed, or virtual time is up. @returns how it ended. */
