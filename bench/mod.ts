@@ -15,6 +15,7 @@ import { benchPipeline } from "./pipeline.ts";
 import { benchRebalancing } from "./rebalancing.ts";
 import { benchRecovery } from "./recovery.ts";
 import { type Bench, type BenchContext, type BenchRow, isMet } from "./row.ts";
+import { benchScale } from "./scale.ts";
 import { line, table } from "./table.ts";
 import { benchWire } from "./wire.ts";
 
@@ -24,6 +25,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   wire: benchWire,
   recovery: benchRecovery,
   rebalancing: benchRebalancing,
+  scale: benchScale,
 };
 
 interface BenchOptions {
