@@ -24,7 +24,7 @@ import {
   type BalanceRules,
   isQuorate,
   joinProofs,
-  placeNewcomer,
+  Placement,
   planMoves,
   type StateProof,
 } from "../routing/mod.ts";
@@ -76,7 +76,9 @@ export type CoordinationEvent =
   | { readonly kind: "phaseTimeout"; readonly phase: Phase; readonly step: number; readonly round: number }
   | { readonly kind: "proceed"; readonly step: number }
   /** It is time to look at the balance of stages. */
-  | { readonly kind: "rebalance" };
+  | { readonly kind: "rebalance" }
+  /** Nobody came for a while who holds the present state of a stage that has lost all its hosts. */
+  | { readonly kind: "revivalDue"; readonly term: number; readonly step: number };
 
 /** What is to be done. */
 export type Command =
@@ -88,6 +90,8 @@ export type Command =
   | { readonly kind: "awaitGrace"; readonly microBatch: number; readonly attempt: number }
   /** Raise `phaseTimeout` unless the phase is over by then. */
   | { readonly kind: "awaitPhase"; readonly phase: Phase; readonly step: number; readonly round: number }
+  /** Raise `revivalDue` after a while. */
+  | { readonly kind: "awaitRevival"; readonly term: number; readonly step: number }
   | { readonly kind: "waiting"; readonly stage: number; readonly reason: string }
   | { readonly kind: "joined"; readonly peer: PeerId; readonly stage: number }
   | { readonly kind: "moved"; readonly peer: PeerId; readonly from: number; readonly to: number }
@@ -203,6 +207,10 @@ export class Coordination {
   #electorates: Named[] = [];
   /** The balance of stages is looked at before the next step. */
   #rebalanceDue = false;
+  /** Where newcomers go; made anew now and then. */
+  #placement: Placement | undefined;
+  /** A stage may be revived from snapshots, if nobody comes who spares the run that. */
+  #revivalAwaited = false;
   #commands: Command[] = [];
 
   constructor(config: CoordinationConfig) {
@@ -232,6 +240,8 @@ export class Coordination {
         this.#onOutranked(event.peer, event.term);
         break;
       case "tick":
+        this.#placement = undefined;
+        this.#seekRevival();
         this.#tick();
         break;
       case "accumulated":
@@ -284,6 +294,10 @@ export class Coordination {
       case "rebalance":
         this.#rebalanceDue = true;
         break;
+      case "revivalDue":
+        this.#revivalAwaited = false;
+        if (event.term === this.term && event.step === this.step) this.#revive();
+        break;
       default:
         event satisfies never;
     }
@@ -316,7 +330,7 @@ export class Coordination {
     }
     const isNew = member === undefined;
     if (member === undefined) {
-      const stage = hello.stage ?? placeNewcomer(this.#balanced(), this.#rules());
+      const stage = hello.stage ?? this.#place();
       if (stage >= this.#config.stages) return;
       member = { peer, stage, hello, moving: false, promised: false, accepted: false, heldFor: false };
       this.#members.set(peer, member);
@@ -540,6 +554,7 @@ export class Coordination {
     const member = this.#members.get(peer);
     if (member === undefined) return;
     this.#members.delete(peer);
+    this.#placement = undefined;
     if (member.accepted) this.#afterLoss(member, reason);
     else if (this.phase === "holding") this.#startIfNobodyIsAwaited();
     else if (this.phase === "gathering") this.#commands.push({ kind: "awaitQuiet" });
@@ -594,25 +609,24 @@ export class Coordination {
   #chooseCommonState(): void {
     const all = [...this.#members.values()].filter(({ promised }) => promised || !this.#campaigning);
     const { stages, floor } = this.#config;
-    const offers: Map<number, Map<string, number>>[] = Array.from({ length: stages }, () => new Map());
+    const offers = offersOf(stages, all);
     const hosts = new Array<number>(stages).fill(0);
     for (const { stage, hello } of all) {
-      const states = [...hello.snapshots];
-      if (hello.stateHash !== null) states.push({ step: hello.step, stateHash: hello.stateHash });
-      if (states.length > 0) hosts[stage]++;
-      for (const { step, stateHash } of states) {
-        const hashes = offers[stage].get(step) ?? new Map<string, number>();
-        hashes.set(stateHash, (hashes.get(stateHash) ?? 0) + 1);
-        offers[stage].set(step, hashes);
-      }
+      if (hello.stateHash !== null || hello.snapshots.length > 0) hosts[stage]++;
     }
     const needy = hosts.findIndex((count) => count < floor);
     if (needy >= 0) return this.#waitFor(needy, `${hosts[needy]} of ${floor} hosts are there`);
     const short = this.#shortfallOf(all);
     if (short !== null) return this.#waitFor(0, short);
-    const common = [...offers[0].keys()].filter((step) => offers.every((offer) => offer.has(step)));
-    if (common.length === 0) return this.#waitFor(0, "no step is held by a host of every stage");
-    const step = Math.max(...common);
+    const step = newestCommon(offers);
+    if (step === undefined) return this.#waitFor(0, "no step is held by a host of every stage");
+    if (step === 0 && this.step > 0) {
+      const lost = Math.max(0, offers.findIndex((offer) => offer.size === 1 && offer.has(0)));
+      return this.#waitFor(
+        lost,
+        `nobody who is there has more of it than its beginning, and step ${this.step} was taken`,
+      );
+    }
     if (step > 0 && !this.#config.resume && !this.#started) {
       return this.#giveUp(
         `Cannot start the run: its hosts already stand at step ${step}; pass --resume to go on from there`,
@@ -765,6 +779,55 @@ export class Coordination {
     this.#assignGaps();
   }
 
+  // --- a stage that has lost all its hosts --------------------------------------------------------
+
+  /** A stage that nobody serves, and nobody can from what is there; `undefined` if there is none. */
+  #lostStage(): number | undefined {
+    if (this.phase !== "between" && this.phase !== "holding" && this.phase !== "filling") return undefined;
+    const able = new Set<number>();
+    for (const { stage, moving, accepted, hello } of this.#members.values()) {
+      const wanted = this.#stateHashes[stage];
+      const holds = accepted || hello.stateHash === wanted ||
+        hello.snapshots.some(({ stateHash }) => stateHash === wanted);
+      if (!moving && holds) able.add(stage);
+    }
+    const lost = this.#stateHashes.findIndex((_, stage) => !able.has(stage));
+    return lost < 0 ? undefined : lost;
+  }
+
+  /** The step that the run could go back to; `undefined` if there is none. */
+  #olderCommonStep(): number | undefined {
+    const there = [...this.#members.values()].filter(({ promised, moving }) => promised && !moving);
+    // Its beginning is what every newcomer brings: to start anew is for a person to decide.
+    return newestCommon(offersOf(this.#config.stages, there)) || undefined;
+  }
+
+  #waitForLost(stage: number): void {
+    this.#waitFor(
+      stage,
+      `its last host is gone, and nobody who is there holds its state of step ${this.step}; a host that does ` +
+        "is waited for, or one with a snapshot of a step that all stages can go back to",
+    );
+  }
+
+  #seekRevival(): void {
+    const lost = this.#lostStage();
+    if (lost === undefined) return;
+    this.#waitForLost(lost);
+    if (this.#revivalAwaited || this.#olderCommonStep() === undefined) return;
+    this.#revivalAwaited = true;
+    this.#commands.push({ kind: "awaitRevival", term: this.term, step: this.step });
+  }
+
+  #revive(): void {
+    const lost = this.#lostStage();
+    const step = this.#olderCommonStep();
+    if (lost === undefined || step === undefined) return;
+    const reason = `its last host is gone: the run goes back from step ${this.step} to step ${step}`;
+    this.#commands.push({ kind: "waiting", stage: lost, reason });
+    this.#gatherAnew();
+  }
+
   // --- balance ------------------------------------------------------------------------------------
 
   /** Sends hosts where more is to be done. Between steps they hold nothing that would have to be replayed. */
@@ -780,6 +843,11 @@ export class Coordination {
       this.#send(peer, this.#placed(member));
       this.#commands.push({ kind: "moved", peer, from, to });
     }
+  }
+
+  #place(): number {
+    this.#placement ??= new Placement(this.#balanced(), this.#rules());
+    return this.#placement.next();
   }
 
   #balanced(): BalancedHost[] {
@@ -805,7 +873,10 @@ export class Coordination {
   /** Sends every incomplete micro-batch that is not under way, once all stages are served. */
   #assignGaps(): void {
     const unserved = this.hosts().indexOf(0);
-    if (unserved >= 0) return this.#waitFor(unserved, "nobody serves it");
+    if (unserved >= 0) {
+      const lost = this.#lostStage();
+      return lost === undefined ? this.#waitFor(unserved, "nobody serves it") : this.#waitForLost(lost);
+    }
     if (this.#isOutranked()) return this.#gatherAnew();
     // What no quorum would commit need not be computed.
     const short = this.#lacksQuorum();
@@ -1129,6 +1200,27 @@ function emptyRows(stages: number, microBatches: number): Row[] {
     attempts: 0,
     walking: false,
   }));
+}
+
+/** What hosts can offer of each stage: step → state hash → how many have it. */
+function offersOf(stages: number, members: readonly Member[]): Map<number, Map<string, number>>[] {
+  const offers = Array.from({ length: stages }, () => new Map<number, Map<string, number>>());
+  for (const { stage, hello } of members) {
+    const states = [...hello.snapshots];
+    if (hello.stateHash !== null) states.push({ step: hello.step, stateHash: hello.stateHash });
+    for (const { step, stateHash } of states) {
+      const hashes = offers[stage].get(step) ?? new Map<string, number>();
+      hashes.set(stateHash, (hashes.get(stateHash) ?? 0) + 1);
+      offers[stage].set(step, hashes);
+    }
+  }
+  return offers;
+}
+
+/** The latest step of which every stage is on offer. */
+function newestCommon(offers: readonly ReadonlyMap<number, unknown>[]): number | undefined {
+  return [...offers[0].keys()].filter((step) => offers.every((offer) => offer.has(step)))
+    .sort((one, other) => other - one).at(0);
 }
 
 /** The key with the highest count; of equals the one that sorts first. */

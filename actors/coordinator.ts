@@ -25,6 +25,7 @@ import {
   MEMBERS_MAX,
   PHASE_TIMEOUT_MS,
   REPORT_GRACE_MS,
+  REVIVAL_WAIT_MS,
   SILENCE_MS_MAX,
 } from "./limits.ts";
 import { type Message, type MessageOf, type RemoteMessage, type Walk, walkKey } from "./messages.ts";
@@ -44,6 +45,7 @@ const GRACE = "grace";
 const PHASE = "phase";
 const SILENCE = "silence";
 const REBALANCE = "rebalance";
+const REVIVAL = "revival";
 
 /** The trainer that is followed. */
 interface Leader {
@@ -329,6 +331,9 @@ class Coordinator implements Role {
           `${command.phase} ${command.step} ${command.round}`,
         );
         return;
+      case "awaitRevival":
+        this.#setTimer(REVIVAL_WAIT_MS, REVIVAL, `${command.term} ${command.step}`);
+        return;
       case "waiting":
         return onEvent({ kind: "waiting", step, stage: command.stage, reason: command.reason });
       case "joined":
@@ -413,6 +418,8 @@ class Coordinator implements Role {
       case REBALANCE:
         this.#setRebalanceTimer();
         return this.#advance({ kind: "rebalance" });
+      case REVIVAL:
+        return this.#advance({ kind: "revivalDue", term: Number(first), step: Number(second) });
       case SILENCE:
         return this.#watchSilence();
     }

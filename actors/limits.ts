@@ -186,6 +186,13 @@ export const RELAYS_MAX = 3;
 
 /** A swarm key's file has 95 bytes; this leaves room for another's line ends. */
 export const SWARM_KEY_FILE_BYTES_MAX = 1024;
+
+/**
+ * When a stage has lost its last host and the run could go back to snapshots, it
+ * waits this long for one that still holds the present state: it may only have been cut off.
+ */
+export const REVIVAL_WAIT_MS = 30_000;
+
 /** What a host may say that one micro-batch takes it: above it a machine is of no use to anybody. */
 export const SECONDS_PER_MICRO_BATCH_MAX = 1e6;
 

@@ -25,7 +25,7 @@ export {
   type BalanceRules,
   type Move,
   pipelineCapacity,
-  placeNewcomer,
+  Placement,
   planMoves,
   rebalanceDelayMs,
 } from "./rebalancing.ts";

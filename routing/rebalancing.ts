@@ -71,7 +71,7 @@ type Speeds = ReadonlyMap<BalancedHost, number>;
 
 /** The moves that are worth ordering now, most urgent first; none when all is well. */
 export function planMoves(hosts: readonly BalancedHost[], rules: BalanceRules): Move[] {
-  const speeds = speedsOf(hosts, rules.work);
+  const speeds = speedsOf(hosts, rules.work).of;
   const stages = stagesOf(hosts, rules.work, speeds);
   const movable = hosts.filter(({ movable, serving }) => movable && serving)
     .sort((one, other) => one.peer < other.peer ? -1 : 1);
@@ -133,14 +133,30 @@ export function planMoves(hosts: readonly BalancedHost[], rules: BalanceRules): 
   }
 }
 
-/** Where a newcomer helps most: the stage with the least capacity that has room, hosts on their way included. */
-export function placeNewcomer(
-  hosts: readonly BalancedHost[],
-  rules: Pick<BalanceRules, "work" | "floor" | "ceiling">,
-): number {
-  const stages = stagesOf(hosts, rules.work, speedsOf(hosts, rules.work));
-  return order(stages, rules.floor).find((index) => stages[index].count < rules.ceiling) ??
-    order(stages, rules.floor)[0];
+/** Where newcomers help most. Many may come at once: it counts in whom it has placed. */
+export class Placement {
+  readonly #rules: Pick<BalanceRules, "work" | "floor" | "ceiling">;
+  readonly #stages: Stage[];
+  readonly #speed: number;
+
+  /** @param hosts those that are there, and those on their way. */
+  constructor(hosts: readonly BalancedHost[], rules: Pick<BalanceRules, "work" | "floor" | "ceiling">) {
+    const speeds = speedsOf(hosts, rules.work);
+    this.#rules = rules;
+    this.#stages = stagesOf(hosts, rules.work, speeds.of);
+    this.#speed = speeds.middle;
+  }
+
+  /** The stage for one more host of usual speed: the one with the least capacity that has room. */
+  next(): number {
+    const { floor, ceiling } = this.#rules;
+    const byNeed = order(this.#stages, floor);
+    const index = byNeed.find((index) => this.#stages[index].count < ceiling) ?? byNeed[0];
+    const stage = this.#stages[index];
+    stage.capacity += this.#speed / stage.work;
+    stage.count++;
+    return index;
+  }
 }
 
 /**
@@ -155,7 +171,7 @@ export function rebalanceDelayMs(periodMs: number, uniform: number): number {
 
 /** Micro-batches a second of the whole pipeline, by what hosts serve now; 0 while a stage has none. */
 export function pipelineCapacity(hosts: readonly BalancedHost[], work: readonly number[]): number {
-  const stages = stagesOf(hosts, work, speedsOf(hosts, work));
+  const stages = stagesOf(hosts, work, speedsOf(hosts, work).of);
   return Math.min(...stages.map(({ servingCapacity }) => servingCapacity));
 }
 
@@ -200,7 +216,7 @@ function stagesOf(hosts: readonly BalancedHost[], work: readonly number[], speed
 }
 
 /** A host that has measured nothing yet, or tells what is no duration, counts as the one in the middle. */
-function speedsOf(hosts: readonly BalancedHost[], work: readonly number[]): Speeds {
+function speedsOf(hosts: readonly BalancedHost[], work: readonly number[]): { of: Speeds; middle: number } {
   const measured = ({ stage, secondsPerMicroBatch = 0 }: BalancedHost) => {
     const speed = work[stage] / secondsPerMicroBatch;
     return speed > 0 && speed < Infinity ? speed : undefined;
@@ -208,5 +224,5 @@ function speedsOf(hosts: readonly BalancedHost[], work: readonly number[]): Spee
   const known = hosts.flatMap((host) => measured(host) ?? []).sort((one, other) => one - other);
   const middle = known[known.length >> 1] ?? 1;
   const most = middle * SPEED_TIMES_MEDIAN_MAX;
-  return new Map(hosts.map((host) => [host, Math.min(measured(host) ?? middle, most)]));
+  return { of: new Map(hosts.map((host) => [host, Math.min(measured(host) ?? middle, most)])), middle };
 }

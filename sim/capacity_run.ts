@@ -9,7 +9,7 @@ import type { Entropy } from "../actors/core/entropy.ts";
 import {
   type BalancedHost,
   type BalanceRules,
-  placeNewcomer,
+  Placement,
   planMoves,
   rebalanceDelayMs,
 } from "../routing/mod.ts";
@@ -97,7 +97,7 @@ export function runCapacity(options: CapacityRunOptions): CapacityRun {
         // Who is there at the beginning brings what everybody begins with.
         const servesAtMs = nowMs === 0 ? 0 : nowMs + fetchMs;
         const needed = nowMs === 0 || placement === "neediest";
-        const stage = needed ? placeNewcomer(balanced(nowMs), rules) : entropy.integer(stages);
+        const stage = needed ? new Placement(balanced(nowMs), rules).next() : entropy.integer(stages);
         hosts.set(peer, { stage, servesAtMs });
       }
     }
