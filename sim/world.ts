@@ -343,6 +343,8 @@ class World {
   #onEvent(event: RunEvent): void {
     this.#options.onEvent?.(event);
     this.#noCrash.told(event);
+    // A stage was lost for good: the run goes on from what all stages have on disks.
+    if (event.kind === "leading" && event.step < this.#progress.step) this.#sameBits.wentBack(event.step);
     if (event.kind === "joined") this.#joined++;
     if (event.kind === "lost") this.#lost++;
     if (event.kind === "step") this.#replays += event.replays;

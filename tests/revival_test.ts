@@ -15,12 +15,12 @@ const manifest = tinyManifest({ steps: STEPS });
 const STAGES = [0, 1, 2];
 
 /** Two hosts of each stage, with their disks, in the middle of a run. */
-async function underWay(seed: number, steps: number) {
+async function underWay(seed: number, steps: number, snapshotEverySteps: number) {
   const swarm = new SimulatedSwarm({
     manifest,
     dataset: countingDataset(manifest),
     seed,
-    snapshotEverySteps: 4,
+    snapshotEverySteps,
   });
   const disks = new Map<string, MemorySnapshots>();
   for (const stage of STAGES) {
@@ -42,7 +42,7 @@ function reasons(swarm: SimulatedSwarm, stage: number): string[] {
 }
 
 Deno.test("a run goes back to the newest step that a returning host and all other stages have on their disks", async () => {
-  const { swarm, disks } = await underWay(21, 10);
+  const { swarm, disks } = await underWay(21, 10, 4);
   for (const peer of ["host-1a", "host-1b"]) swarm.kill(peer);
   await swarm.simulation.run({ untilMs: swarm.simulation.clock.nowMs() + 120_000 });
   assert.equal(swarm.steps().length, 10, "without the stage no step is taken");
@@ -71,7 +71,9 @@ Deno.test("a run goes back to the newest step that a returning host and all othe
 });
 
 Deno.test("the step that was lost with a stage is not lost if a disk holds it", async () => {
-  const { swarm, disks } = await underWay(22, 8);
+  const { swarm, disks } = await underWay(22, 8, 1);
+  await swarm.until(() => disks.get("host-2a")!.states.get(2)?.[0]?.manifest.step === 8);
+  assert.equal(swarm.steps().length, 8);
   for (const peer of ["host-2a", "host-2b"]) swarm.kill(peer);
   await swarm.simulation.run({ untilMs: swarm.simulation.clock.nowMs() + 20_000 });
   swarm.startHost("host-2a", 2, disks.get("host-2a"));

@@ -32,6 +32,13 @@ export class SameBits {
     this.#compare(peer, stage, step, check);
   }
 
+  /** The run has gone back to this step, and takes those after it again: by other hosts, who add up in another order. */
+  wentBack(step: number): void {
+    for (const steps of this.#stages.values()) {
+      for (const taken of steps.keys()) if (taken > step) steps.delete(taken);
+    }
+  }
+
   #compare(peer: PeerId, stage: number, taken: number, check: number): void {
     const steps = this.#stages.get(stage) ?? new Map<number, Seen>();
     this.#stages.set(stage, steps);
