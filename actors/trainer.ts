@@ -75,8 +75,7 @@ class Trainer implements Role {
         return this.#onLed(message);
       case "assign":
         if (from !== this.#leader || message.walk.term !== this.#term) {
-          this.#context.trace("assignment ignored", { from, walk: walkKey(message.walk) });
-          return;
+          return this.#refuseAssignment(from, message.walk);
         }
         this.#supersede(message.walk);
         return this.#send(message.walk, message.mask);
@@ -104,6 +103,13 @@ class Trainer implements Role {
       case "timer":
         return this.#onTimer(message);
     }
+  }
+
+  /** A coordinator may lead under a new term before its followers have heard of it: it has to assign again. */
+  #refuseAssignment(from: PeerId, walk: Walk): void {
+    const reason = `this trainer follows ${this.#leader} under term ${this.#term}`;
+    this.#context.trace("assignment refused", { from, walk: walkKey(walk), reason });
+    this.#context.tell({ peer: from, actor: "coordinator" }, { kind: "walkOver", walk, reason });
   }
 
   /** What was under way was another coordinator's: it assigns anew what is missing. */
