@@ -48,11 +48,13 @@ export async function joinRun(options: MemberOptions): Promise<Member> {
     trace: ({ actor, event, fields }) => log.debug(`${actor} ${event}`, { ...fields }),
     onBootstrapFailure: complain(log),
     onReach: (reach, node) => tellReach(log, options, reach, node),
-    onPath: (peer, path) => {
-      log.debug(path === "relayed" ? "Met a peer through a relay" : "The hole is punched: now direct", {
-        peer,
-      });
-    },
+    onPath: (peer, path) =>
+      log.info(
+        path === "relayed" ? "Met a peer through a relay" : "Met it directly after all: hole punched",
+        {
+          peer,
+        },
+      ),
     escalate: ({ actor, error }) => {
       log.error("A role has crashed once too often", { actor, error: String(error) });
       broken.reject(error);

@@ -4,10 +4,9 @@
  * router says what to do about it, or it is no help.
  */
 
-import { type Multiaddr, multiaddr } from "@multiformats/multiaddr";
+import { multiaddr } from "@multiformats/multiaddr";
 import type { Logger } from "@logtape/logtape";
 import { type Command, Option } from "commander";
-import { isPublic } from "../actors/wire/addresses.ts";
 import type { Libp2pNode, NodeOptions } from "../actors/wire/libp2p_node.ts";
 import type { Reach } from "../actors/wire/reachability.ts";
 import { loadSwarmKey } from "../actors/wire/swarm_key.ts";
@@ -119,7 +118,7 @@ export function tellReach(
   log: Logger,
   options: NetworkOptions,
   reach: Reach,
-  node: Pick<Libp2pNode, "addresses" | "observedAddresses">,
+  node: Pick<Libp2pNode, "addresses" | "seenAt">,
 ): void {
   const addresses = node.addresses();
   switch (reach) {
@@ -130,31 +129,24 @@ export function tellReach(
     case "relayed":
       return log.info("Others reach this peer through a relay, which is slower than a port of its own", {
         addresses,
-        remedy: remedy(options, node.observedAddresses()),
+        remedy: remedy(options, node.seenAt()),
       });
     case "none":
       return log.warn("Nobody can reach this peer, so it can serve nobody", {
-        remedy: remedy(options, node.observedAddresses()),
+        remedy: remedy(options, node.seenAt()),
       });
   }
 }
 
 /** What makes a peer behind a router reachable, with the flags to copy. */
-export function remedy({ listen, upnp, relay }: NetworkOptions, observed: readonly string[]): string {
+export function remedy({ listen, upnp, relay }: NetworkOptions, seenAt: string | undefined): string {
   const listening = multiaddr(listen).getComponents().find(({ name }) => name === "tcp")?.value;
   const port = listening === undefined || listening === "0" ? PORT_PROPOSED : listening;
-  const seen = observed.map((address) => multiaddr(address)).find(isPublic);
-  const host = seen === undefined ? "/ip4/<your public address>" : hostOf(seen);
+  const host = seenAt ?? "/ip4/<your public address>";
   const fixed = port === listening ? "" : `--listen /ip4/0.0.0.0/tcp/${port} `;
   return [
     `open TCP port ${port} on your router for this machine and start with ${fixed}--announce ${host}/tcp/${port}`,
     ...upnp ? [] : ["or let the router do it with --upnp"],
     ...relay === undefined ? ["or name a relay with --relay, as any bootstrap node is"] : [],
   ].join(", ");
-}
-
-/** `/ip4/203.0.113.7` of `/ip4/203.0.113.7/tcp/4001/…`. */
-function hostOf(address: Multiaddr): string {
-  const { name, value } = address.getComponents()[0]!;
-  return `/${name}/${value}`;
 }

@@ -11,7 +11,7 @@ import { autoNATv2 } from "@libp2p/autonat-v2";
 import { circuitRelayTransport } from "@libp2p/circuit-relay-v2";
 import { dcutr } from "@libp2p/dcutr";
 import { identify } from "@libp2p/identify";
-import type { Connection, Libp2p, PeerId as Libp2pPeerId } from "@libp2p/interface";
+import type { Connection, IdentifyResult, Libp2p, PeerId as Libp2pPeerId } from "@libp2p/interface";
 import type { AddressManager } from "@libp2p/interface-internal";
 import { type KadDHT, kadDHT, type PeerInfoMapper } from "@libp2p/kad-dht";
 import { noise } from "@libp2p/noise";
@@ -24,9 +24,17 @@ import { createLibp2p } from "libp2p";
 import type { PeerId } from "../core/actor.ts";
 import type { Clock } from "../core/clock.ts";
 import { RELAY_STREAMS_MAX, RELAYS_MAX, WIRE_PEERS_MAX } from "../limits.ts";
-import { isPublic, isRelayed, leadsSomewhere, scopeOf, worthTelling } from "./addresses.ts";
+import {
+  isPublic,
+  isPublicAndDirect,
+  isRelayed,
+  leadsSomewhere,
+  scopeOf,
+  worthTelling,
+} from "./addresses.ts";
 import { keepBootstrapped } from "./bootstrap.ts";
 import { isLimited } from "./connecting.ts";
+import { dialsNoRelayed, routingTableOf } from "./dht_parts.ts";
 import { type RecordRules, recordValidators } from "./dht_records.ts";
 import type { Identity } from "./identity.ts";
 import { type Reach, watchReachability } from "./reachability.ts";
@@ -64,7 +72,7 @@ export interface NodeOptions {
   /** Told when a bootstrap peer could not be reached. */
   readonly onBootstrapFailure?: (address: string, reason: string, failures: number) => void;
   /** Told how others can reach this node: at the start, and when it changes. */
-  readonly onReach?: (reach: Reach, node: Pick<Libp2pNode, "addresses" | "observedAddresses">) => void;
+  readonly onReach?: (reach: Reach, node: Pick<Libp2pNode, "addresses" | "seenAt">) => void;
   /** Told when a peer is met through a relay, and when a direct connection has taken the relayed one's place. */
   readonly onPath?: (peer: PeerId, path: "relayed" | "direct") => void;
 }
@@ -84,8 +92,8 @@ export interface Libp2pNode {
   readonly libp2p: Libp2p<NodeServices>;
   /** Where others can dial this node, each ending in `/p2p/<peer>`. */
   addresses(): string[];
-  /** Public addresses that others have seen this node come from; a router's, as a rule, with a port of its choice. */
-  observedAddresses(): string[];
+  /** Public address that another has seen this node come from, a router's as a rule: `/ip4/203.0.113.7`. */
+  seenAt(): string | undefined;
   /** How others can reach this node. */
   readonly reach: Reach;
   /**
@@ -188,7 +196,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
     services: {
       identify: identify(),
       ping: ping(PING_STREAMS),
-      dht: kadDHT({
+      dht: dialsNoRelayed(kadDHT({
         protocol: DHT_PROTOCOL,
         clientMode: serveDht === "whenReachable" ? !trusting : !serveDht,
         peerInfoMapper: believable,
@@ -197,7 +205,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
         reprovide: PROVIDE,
         validators,
         selectors,
-      }),
+      })),
       autoNAT: autoNATv2(),
       dcutr: dcutr(),
       relay: relayService(options.relayLimits ?? RELAY_LIMITS),
@@ -207,6 +215,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
     },
   });
 
+  const seenAt = watchOwnAddress(libp2p);
   try {
     await libp2p.start();
   } catch (cause) {
@@ -216,8 +225,6 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
   await libp2p.services.relay.offer(offerRelay === true);
 
   const addresses = () => libp2p.getMultiaddrs().map((address) => address.toString());
-  const observedAddresses = () =>
-    libp2p.services.addressManager.getObservedAddrs().map((address) => address.toString());
   let reach: Reach = "sought";
   const stopWatching = watchReachability({
     libp2p,
@@ -234,7 +241,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
       if (offerRelay === "whenReachable") {
         libp2p.services.relay.offer(reachable && spansRouters).catch(unlessStopping);
       }
-      options.onReach?.(now, { addresses, observedAddresses });
+      options.onReach?.(now, { addresses, seenAt });
     },
   });
   if (options.onPath) tellPaths(libp2p, options.onPath);
@@ -252,9 +259,9 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
       return reach;
     },
     addresses,
-    observedAddresses,
+    seenAt,
     forget: async (peer, andAddresses) => {
-      await routingTable(libp2p).remove(peer);
+      await routingTableOf(libp2p.services.dht).remove(peer);
       if (andAddresses) await libp2p.peerStore.delete(peer);
     },
     close: async () => {
@@ -275,6 +282,17 @@ function trustOwnAddresses({ services: { addressManager } }: Libp2p<NodeServices
   }
 }
 
+/** The library ignores what others see of our connections over TCP: it is no address to dial, for the port is not ours. */
+function watchOwnAddress(libp2p: Libp2p<NodeServices>): () => string | undefined {
+  let seen: string | undefined;
+  libp2p.addEventListener("peer:identify", ({ detail: { observedAddr } }: CustomEvent<IdentifyResult>) => {
+    if (observedAddr === undefined || !isPublicAndDirect(observedAddr)) return;
+    const [{ name, value }] = observedAddr.getComponents();
+    seen = `/${name}/${value}`;
+  });
+  return () => seen;
+}
+
 function tellPaths(
   libp2p: Libp2p<NodeServices>,
   tell: (peer: PeerId, path: "relayed" | "direct") => void,
@@ -285,12 +303,6 @@ function tellPaths(
     if (isRelayed(detail.remoteAddr)) tell(peer.toString(), "relayed");
     else if (others.length > 0 && others.every(isLimited)) tell(peer.toString(), "direct");
   });
-}
-
-/** The routing table's `remove` is public in the library's code but not in its types. */
-function routingTable(libp2p: Libp2p<NodeServices>): { remove(peer: Libp2pPeerId): Promise<void> } {
-  return (libp2p.services.dht as unknown as { routingTable: { remove(peer: Libp2pPeerId): Promise<void> } })
-    .routingTable;
 }
 
 function parseAddress(text: string): Multiaddr {

@@ -4,6 +4,7 @@ import type { Stream } from "@libp2p/interface";
 import { streamPair } from "@libp2p/utils";
 import { RELAY_HELD_BYTES_MAX } from "../limits.ts";
 import { peerIdFromString } from "@libp2p/peer-id";
+import { routingTableOf } from "./dht_parts.ts";
 import { DhtRendezvous } from "./dht_rendezvous.ts";
 import { clock, patiently, startNode, startPeer, tensorOf, type TestPeer } from "./fixtures/peers.ts";
 import type { Libp2pNode, NodeOptions } from "./libp2p_node.ts";
@@ -138,15 +139,32 @@ Deno.test("a relayed peer holds nobody's records and is in nobody's table, yet c
   const found = await eventually(() => theirs.providers(key), (found) => found.length > 0);
   assert.deepEqual(found, [host.id]);
   for (const { libp2p } of [relay, other.node]) {
-    const { routingTable } = libp2p.services.dht as unknown as {
-      routingTable: { find(peer: unknown): Promise<unknown> };
-    };
-    assert.equal(await routingTable.find(peerIdFromString(host.id)), undefined);
+    assert.equal(await routingTableOf(libp2p.services.dht).find(peerIdFromString(host.id)), undefined);
   }
   // Its addresses came with the record: nobody told this wire.
   assert.ok(other.wire.send(host.id, { header: "hello", tensors: [] }));
   assert.equal((await host.inbox.take("frame")).from, other.id);
   await Promise.all([theirs.close(), ours.close()]);
+});
+
+Deno.test("to hear of a relayed peer is no reason to connect to it", async () => {
+  await using relay = await startRelay();
+  await using host = await startRelayed(relay);
+  const key = new Uint8Array(createHash("sha256").update("stage 0").digest());
+  const provider = new DhtRendezvous(host.node, clock);
+  await eventually(() => provider.provide(key));
+  await using near = await startPeer({
+    node: { listen: [], bootstrap: [relay.addresses()[0]], serveDht: false },
+  });
+  const seeker = new DhtRendezvous(near.node, clock);
+  for (let look = 0; look < 4; look++) {
+    await eventually(() => seeker.providers(key), (found) => found.length > 0);
+    // What it may set off goes by way of the relay, as this does.
+    await near.node.libp2p.services.ping.ping(peerIdFromString(relay.peer));
+    await new Promise<void>((resolve) => clock.after(100, resolve));
+  }
+  assert.equal(near.node.libp2p.getConnections(peerIdFromString(host.id)).length, 0);
+  await Promise.all([provider.close(), seeker.close()]);
 });
 
 Deno.test("the fast end of a relayed connection waits for the slow one", async () => {
