@@ -29,7 +29,7 @@ const NO_PROMISE = {
 
 interface ModelHost {
   readonly peer: string;
-  readonly stage: number;
+  stage: number;
   step: number;
   accepted: boolean;
   sealedRound: number;
@@ -60,6 +60,7 @@ class Model {
   /** What each host's gradient sum held when it was reduced. */
   readonly reducedSets = new Map<string, readonly number[]>();
   done = false;
+  moves = 0;
   failed: string | undefined;
   readonly #stages: number;
   readonly #microBatches: number;
@@ -166,6 +167,9 @@ class Model {
         if (command.applied !== null) this.appliedSteps.push(command.step);
         this.timers.push({ kind: "proceed", step: command.step });
         return;
+      case "moved":
+        this.moves++;
+        return;
       case "done":
         this.done = true;
         return;
@@ -226,6 +230,15 @@ class Model {
     if (!host.alive) return;
     const answer = (event: CoordinationEvent) => this.toCoordinator(peer, event);
     switch (message.kind) {
+      case "placed":
+        if (message.stage === host.stage || !host.allegiance.obeys("coordinator", message.term, 0)) return;
+        host.stage = message.stage;
+        host.step = 0;
+        host.set.clear();
+        host.accepted = false;
+        host.sealedRound = -1;
+        host.applied = host.total = null;
+        return this.hello(peer);
       case "lead":
         if (!host.allegiance.obeys("coordinator", message.term, 0)) {
           if (!host.allegiance.promise("coordinator", message.term, 0)) {
@@ -351,6 +364,8 @@ function run(model: Model, draw: () => number, events: number, churn: boolean): 
       else model.revive(peer);
     } else if (churn && luck < 0.03) {
       model.revive(peers[Math.floor(draw() * peers.length)]);
+    } else if (churn && luck < 0.035) {
+      model.advance({ kind: "rebalance" });
     } else if (luck < 0.05) {
       const peer = peers[Math.floor(draw() * peers.length)];
       if (model.hosts.get(peer)!.alive) model.hello(peer);
@@ -386,24 +401,29 @@ Deno.test("a calm run takes every step once", () => {
   assert.deepEqual(model.appliedSteps, [1, 2, 3, 4, 5]);
 });
 
-Deno.test("whatever the order of events and whoever dies, what is reduced holds each micro-batch once", () => {
+Deno.test("whatever the order of events, whoever dies and whoever moves, what is reduced holds each micro-batch once", () => {
   let applied = 0;
+  let moves = 0;
   fc.assert(
     fc.property(
       fc.integer(),
       fc.integer({ min: 1, max: 3 }),
       fc.integer({ min: 1, max: 5 }),
-      (seed, stages, batch) => {
+      fc.integer({ min: 0, max: 3 }),
+      (seed, stages, batch, more) => {
         const model = new Model(stages, 2, batch, 6);
+        for (let extra = 0; extra < more; extra++) model.start(`0-more-${extra}`, 0, 0);
         run(model, draws(seed), 4_000, true);
         assert.equal(model.failed, undefined);
         applied += model.appliedSteps.length;
+        moves += model.moves;
         model.appliedSteps.forEach((step, index) => assert.equal(step, index + 1));
       },
     ),
     { numRuns: 300 },
   );
   assert.ok(applied > 300, `only ${applied} steps were applied: the test proves little`);
+  assert.ok(moves > 50, `only ${moves} hosts were moved`);
 });
 
 Deno.test("reports of strangers, of other stages and of other steps change nothing", () => {
