@@ -20,8 +20,9 @@
 
 export * from "./actors/assemble.ts";
 export * from "./actors/core/mod.ts";
-export type { HostStatus, SnapshotStore } from "./actors/host.ts";
-export type { Tensor } from "./actors/messages.ts";
+export type { HostStatus, PledgeStore, SnapshotStore } from "./actors/host.ts";
+export type { Pledge } from "./actors/allegiance.ts";
+export type { Electorate, Tensor } from "./actors/messages.ts";
 export * from "./actors/report.ts";
 export * from "./actors/wire/mod.ts";
 export {

@@ -7,8 +7,8 @@
  */
 
 import type { PeerId } from "./core/actor.ts";
-import { remember } from "./electorate.ts";
-import type { Electorate } from "./messages.ts";
+import { compareElectorates, remember } from "./electorate.ts";
+import type { Electorate, MessageOf } from "./messages.ts";
 
 /** What must survive the host's process: a promise that is forgotten can be broken. */
 export interface Pledge {
@@ -16,8 +16,14 @@ export interface Pledge {
   readonly term: number;
   /** To whom. */
   readonly leader: PeerId | null;
-  /** Electorates that this host belongs to. */
+  /** Electorates that this host has been told of: of old ones nothing is kept. */
   readonly electorates: readonly Electorate[];
+}
+
+/** The name of the latest electorate, as a hello tells it. */
+export function latestOf(electorates: readonly Electorate[]): MessageOf<"hello">["latest"] {
+  const latest = electorates.at(-1);
+  return latest === undefined ? null : { term: latest.term, number: latest.number, settled: latest.settled };
 }
 
 /** The promises of one host. */
@@ -70,16 +76,14 @@ export class Allegiance {
     return true;
   }
 
-  /** This host belongs to an electorate. @returns whether that is news. */
-  belongs(electorate: Electorate): boolean {
+  /** Remembers electorates. @returns whether that is news. */
+  remember(electorates: readonly Electorate[]): boolean {
     const before = this.#pledge.electorates;
-    const after = remember(before, electorate);
-    const same = before.length === after.length &&
-      before.every((one, index) =>
-        one.term === after[index].term && one.number === after[index].number &&
-        one.settled === after[index].settled
-      );
+    const after = electorates.reduce(remember, before);
     this.#pledge = { ...this.#pledge, electorates: after };
-    return !same;
+    return before.length !== after.length ||
+      before.some((one, index) =>
+        compareElectorates(one, after[index]) !== 0 || one.settled !== after[index].settled
+      );
   }
 }

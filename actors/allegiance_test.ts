@@ -35,7 +35,7 @@ Deno.test("a coordinator that is gone is waited for no longer, and its promise s
 Deno.test("a host that starts again holds its word", () => {
   const before = new Allegiance(LEASE_MS);
   before.promise("a", 3, 0);
-  before.belongs({ term: 3, number: 1, size: 2, casting: true, settled: true });
+  before.remember([{ term: 3, number: 1, electors: ["x"], after: null, settled: true }]);
   const after = new Allegiance(LEASE_MS, before.pledge);
   assert.equal(after.leader(0), undefined);
   assert.equal(after.promise("b", 3, 0), false);

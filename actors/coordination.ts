@@ -16,8 +16,8 @@
  */
 
 import type { PeerId } from "./core/actor.ts";
-import { type Shortfall, shortfall } from "./electorate.ts";
-import { MOVED_SHARE_MAX } from "./limits.ts";
+import { compareElectorates, inForce, type Shortfall, shortfall } from "./electorate.ts";
+import { ELECTORS_MAX, MOVED_SHARE_MAX } from "./limits.ts";
 import type { Electorate, MessageOf, RemoteMessage, Walk } from "./messages.ts";
 import {
   type BalancedHost,
@@ -63,7 +63,7 @@ export type CoordinationEvent =
   | { readonly kind: "gathered" }
   /** A host has promised itself to somebody else under this term. */
   | { readonly kind: "outranked"; readonly peer: PeerId; readonly term: number }
-  /** Some time has passed: an electorate may be due. */
+  /** Some time has passed. */
   | { readonly kind: "tick" }
   | { readonly kind: "accumulated"; readonly peer: PeerId; readonly report: MessageOf<"accumulated"> }
   | { readonly kind: "walkOver"; readonly walk: Walk; readonly reason: string | null }
@@ -124,13 +124,6 @@ export type Phase =
   | "applying"
   | "done";
 
-/**
- * Up to so many hosts every change of who serves is settled at once; with more,
- * once a tick: each costs two messages for every host, and of many hosts most do
- * not die within a second.
- */
-const PROMPT_ELECTORATE_MAX = 64;
-
 /** Rounds of one step that may end in disagreement before the run gives up. */
 const DISAGREEMENTS_MAX = 8;
 
@@ -155,15 +148,6 @@ interface Row {
   loss: { readonly sum: number; readonly tokens: number } | undefined;
   attempts: number;
   walking: boolean;
-}
-
-/** An electorate that this coordinator has named. */
-interface Named {
-  readonly number: number;
-  readonly members: ReadonlySet<PeerId>;
-  /** Whose voice decides when the others are evenly divided. */
-  readonly casting: PeerId;
-  settled: boolean;
 }
 
 /** The coordination of one run. See the head of the file. */
@@ -204,13 +188,17 @@ export class Coordination {
   /** What is missing for a quorum of the hosts that serve, until either changes. */
   #shortOf: { readonly reason: string | null } | undefined;
   /** Electorates of this term: the one in force, then the one that is to follow it. */
-  #electorates: Named[] = [];
+  #electorates: readonly Electorate[] = [];
+  /** Electorates of earlier terms that may be in force until one of this term is. */
+  #inherited: readonly Electorate[] = [];
   /** The balance of stages is looked at before the next step. */
   #rebalanceDue = false;
   /** Where newcomers go; made anew now and then. */
   #placement: Placement | undefined;
   /** A stage may be revived from snapshots, if nobody comes who spares the run that. */
   #revivalAwaited = false;
+  /** Those who hold the newest step have been waited for. */
+  #mayGoBack = false;
   #commands: Command[] = [];
 
   constructor(config: CoordinationConfig) {
@@ -221,7 +209,7 @@ export class Coordination {
   advance(event: CoordinationEvent): Command[] {
     this.#commands = [];
     this.#handle(event);
-    if (this.#electionIsDue && this.#members.size <= PROMPT_ELECTORATE_MAX) this.#tick();
+    if (this.#electionIsDue) this.#elect();
     return this.#commands;
   }
 
@@ -242,7 +230,6 @@ export class Coordination {
       case "tick":
         this.#placement = undefined;
         this.#seekRevival();
-        this.#tick();
         break;
       case "accumulated":
         this.#onAccumulated(event.peer, event.report);
@@ -297,6 +284,7 @@ export class Coordination {
       case "revivalDue":
         this.#revivalAwaited = false;
         if (event.term === this.term && event.step === this.step) this.#revive();
+        else if (this.phase === "gathering") this.#awaitRevival();
         break;
       default:
         event satisfies never;
@@ -374,10 +362,8 @@ export class Coordination {
   }
 
   /** Whether a host has heard of an electorate that it did not know when it said hello before. */
-  #knowsMore({ hello: before }: Member, { electorates }: Hello): boolean {
-    const latest = electorates.at(-1);
-    const known = before.electorates.at(-1);
-    return latest?.number !== known?.number || latest?.term !== known?.term;
+  #knowsMore({ hello: before }: Member, { latest }: Hello): boolean {
+    return latest?.number !== before.latest?.number || latest?.term !== before.latest?.term;
   }
 
   /** Whether a host that follows nobody else has promised a term that this coordinator's does not exceed. */
@@ -420,96 +406,85 @@ export class Coordination {
   // --- promises -----------------------------------------------------------------------------------
 
   /** Asks for a promise, or renews the lease of the host that gave one. */
-  #lead({ peer }: Member): void {
-    const latest = this.#electorates.findLast(({ members }) => members.has(peer));
-    this.#send(peer, {
-      kind: "lead",
-      term: this.term,
-      electorate: latest === undefined ? null : this.#asRemembered(latest, peer),
-    });
+  #lead({ peer, hello: { latest } }: Member): void {
+    const named = this.#electorates.at(-1);
+    const knows = named === undefined ||
+      (latest !== null && compareElectorates(latest, named) === 0 && latest.settled === named.settled);
+    this.#send(peer, { kind: "lead", term: this.term, electorates: knows ? [] : this.#electorates });
   }
 
-  #asRemembered({ number, members, casting, settled }: Named, peer: PeerId): Electorate {
-    return { term: this.term, number, size: members.size, casting: casting === peer, settled };
+  /** What hosts remember of earlier terms. */
+  #memories(members: readonly Member[]): Map<PeerId, readonly Electorate[]> {
+    return new Map(members.map(({ peer, hello }) => [peer, hello.electorates]));
   }
 
-  /** What each of these hosts may speak for. Of its own term the coordinator knows better than they do. */
-  #memories(members: readonly Member[]): Electorate[][] {
-    const named = this.#electorates;
-    const before = this.#config.withoutQuorum
-      ? () => false
-      : ({ term }: Electorate) => named.length === 0 || term < this.term;
-    return members.map(({ peer, hello }) => [
-      ...hello.electorates.filter(before),
-      ...named.filter(({ members }) => members.has(peer)).map((it) => this.#asRemembered(it, peer)),
-    ]);
+  /** What most have to agree with before a step is committed. */
+  #inForce(): readonly Electorate[] {
+    return this.#electorates[0]?.settled ? this.#electorates.slice(0, 1) : this.#inherited;
   }
 
   /** Why the hosts that serve may not commit anything, in words; `null` if they may. */
   #lacksQuorum(): string | null {
-    this.#shortOf ??= { reason: this.#shortfallOf(this.#accepted()) };
+    if (this.#shortOf === undefined) {
+      const serves = (peer: PeerId) => this.#members.get(peer)?.accepted ?? false;
+      this.#shortOf = { reason: inWords(shortfall(this.#inForce(), serves)) };
+    }
     return this.#shortOf.reason;
   }
 
-  /** Whether these hosts are too few to commit anything, or to agree on an electorate. */
-  #shortfall(members: readonly Member[]): Shortfall | undefined {
-    const known = this.#memories([...this.#members.values()]).flat();
-    return shortfall(this.#memories(members), [
-      ...known,
-      ...this.#electorates.map((it) => this.#asRemembered(it, "")),
-    ]);
-  }
-
-  #shortfallOf(members: readonly Member[]): string | null {
-    const short = this.#shortfall(members);
-    if (short === undefined) return null;
-    return `${short.present} of the ${short.size} hosts that took the last step are there, and without most of ` +
-      "them another coordinator might go on as well; if they are gone for good, train --resume --without-quorum";
-  }
-
-  /** Names the hosts that serve as the next electorate, and settles it once most know of it. */
-  #tick(): void {
+  /**
+   * Keeps the electors that serve, fills their ranks from the others that do, and
+   * settles a new electorate once most of it and of the one before remember it.
+   */
+  #elect(): void {
     this.#electionIsDue = false;
     if (!this.leads) return;
-    const accepted = this.#accepted();
-    const next = this.#electorates.at(-1);
-    if (next !== undefined && !next.settled) {
-      // Whoever has said so remembers it, also when another coordinator asks.
-      const knowing = accepted.filter(({ hello }) =>
-        hello.electorates.some(({ term, number }) => term === this.term && number === next.number)
-      );
-      if (this.#shortfall(knowing) === undefined) this.#settle(next);
-    }
+    this.#settleNext();
     const last = this.#electorates.at(-1);
-    const same = last?.members.size === accepted.length &&
-      accepted.every(({ peer }) => last.members.has(peer));
-    if (accepted.length > 0 && !same) this.#name(accepted);
+    const electors = (last?.electors ?? []).filter((peer) => this.#members.get(peer)?.accepted);
+    for (const { peer, accepted } of this.#members.values()) {
+      if (electors.length >= ELECTORS_MAX) break;
+      if (accepted && !electors.includes(peer)) electors.push(peer);
+    }
+    if (electors.length === 0 || last?.electors.join() === electors.join()) return;
+    const settled = this.#electorates.filter((it) => it.settled);
+    const before = this.#inForce().find((it) => it.settled) ?? this.#inForce()[0];
+    // In the place of one that was named and not settled: nobody can have relied on that.
+    this.#electorates = [...settled, {
+      term: this.term,
+      number: Math.max(0, ...[...this.#inForce(), ...this.#electorates].map(({ number }) => number)) + 1,
+      electors,
+      after: before === undefined ? null : { term: before.term, number: before.number },
+      settled: false,
+    }];
+    this.#tellElectors();
   }
 
-  #settle(electorate: Named): void {
-    electorate.settled = true;
-    this.#electorates = [electorate];
+  #settleNext(): void {
+    const next = this.#electorates.at(-1);
+    if (next === undefined || next.settled) return;
+    const remembers = (peer: PeerId) => {
+      const member = this.#members.get(peer);
+      const latest = member?.promised ? member.hello.latest : null;
+      return latest != null && compareElectorates(latest, next) === 0;
+    };
+    if (shortfall([...this.#inForce(), next], remembers) !== undefined) return;
+    const former = this.#electorates;
+    this.#electorates = [{ ...next, settled: true }];
     this.#shortOf = undefined;
-    for (const member of this.#accepted()) if (electorate.members.has(member.peer)) this.#lead(member);
+    this.#tellElectors(former);
     if (this.phase === "filling") this.#assignGaps();
   }
 
-  /** In the place of one that was named and not settled: nobody can have relied on that. */
-  #name(accepted: readonly Member[]): void {
-    const numbers = [...this.#members.values()].flatMap(({ hello }) =>
-      hello.electorates.map(({ number }) => number)
+  /** Those of the electorate in force have to remember the next one as well. */
+  #tellElectors(former: readonly Electorate[] = []): void {
+    const concerned = [...former, ...this.#inForce(), ...this.#electorates].flatMap(({ electors }) =>
+      electors
     );
-    const last = this.#electorates.at(-1)?.number ?? 0;
-    const members = new Set(accepted.map(({ peer }) => peer));
-    this.#electorates = this.#electorates.filter(({ settled }) => settled);
-    this.#electorates.push({
-      number: numbers.reduce((most, number) => Math.max(most, number), last) + 1,
-      members,
-      casting: [...members].reduce((least, peer) => peer < least ? peer : least),
-      settled: false,
-    });
-    this.#shortOf = undefined;
-    for (const member of accepted) this.#lead(member);
+    for (const peer of new Set(concerned)) {
+      if (!this.#members.get(peer)?.promised) continue;
+      this.#send(peer, { kind: "lead", term: this.term, electorates: this.#electorates });
+    }
   }
 
   /** Takes a host in if it holds the current state, or tells it where to get that. */
@@ -616,29 +591,42 @@ export class Coordination {
     }
     const needy = hosts.findIndex((count) => count < floor);
     if (needy >= 0) return this.#waitFor(needy, `${hosts[needy]} of ${floor} hosts are there`);
-    const short = this.#shortfallOf(all);
+    const memories = this.#config.withoutQuorum ? new Map() : this.#memories(all);
+    this.#inherited = inForce(memories);
+    const short = inWords(shortfall(this.#inherited, (peer) => memories.has(peer)));
     if (short !== null) return this.#waitFor(0, short);
     const step = newestCommon(offers);
-    if (step === undefined) return this.#waitFor(0, "no step is held by a host of every stage");
-    if (step === 0 && this.step > 0) {
-      const lost = Math.max(0, offers.findIndex((offer) => offer.size === 1 && offer.has(0)));
+    const newest = all.reduce((most, { hello }) => Math.max(most, hello.step), this.step);
+    const behind = Math.max(0, offers.findIndex((offer) => !offer.has(newest)));
+    if (step === 0 && newest > 0) {
       return this.#waitFor(
-        lost,
-        `nobody who is there has more of it than its beginning, and step ${this.step} was taken`,
+        behind,
+        `nobody who is there has more of it than its beginning, and step ${newest} was taken`,
       );
     }
-    if (step > 0 && !this.#config.resume && !this.#started) {
+    if (step !== undefined && step > 0 && !this.#config.resume && !this.#started) {
       return this.#giveUp(
         `Cannot start the run: its hosts already stand at step ${step}; pass --resume to go on from there`,
       );
     }
     if (!this.#campaigning) return this.#campaign();
     if (this.#finishUpdate(all)) return;
+    if (step === undefined) return this.#waitFor(behind, "no step is held by a host of every stage");
+    if (step < newest && !this.#mayGoBack) {
+      // Whoever holds it may be cut off, and not gone.
+      this.#waitFor(
+        behind,
+        `nobody who is there holds its state of step ${newest}, at which another stage stands`,
+      );
+      return this.#awaitRevival();
+    }
     this.#started = true;
-    this.#campaigning = false;
+    this.#campaigning = this.#mayGoBack = false;
     this.#waitingFor = undefined;
     this.step = step;
-    this.#stateHashes = offers.map((offer) => mostCommon(offer.get(this.step)!));
+    this.#stateHashes = offers.map((offer, stage) =>
+      latestApplied(all, stage, step) ?? mostCommon(offer.get(step)!)
+    );
     this.#proofs = [];
     for (const member of all) this.#learnProof(member);
     this.#rebuild(all);
@@ -647,7 +635,11 @@ export class Coordination {
   #campaign(): void {
     this.#campaigning = true;
     this.term = Math.max(this.#highestTerm, this.term) + 1;
-    for (const member of this.#members.values()) this.#lead(member);
+    for (const member of this.#members.values()) {
+      // What it has promised it has promised under another term.
+      member.promised = false;
+      this.#lead(member);
+    }
     this.#commands.push({ kind: "awaitQuiet" });
   }
 
@@ -814,17 +806,26 @@ export class Coordination {
     const lost = this.#lostStage();
     if (lost === undefined) return;
     this.#waitForLost(lost);
-    if (this.#revivalAwaited || this.#olderCommonStep() === undefined) return;
+    if (this.#olderCommonStep() !== undefined) this.#awaitRevival();
+  }
+
+  #awaitRevival(): void {
+    if (this.#revivalAwaited) return;
     this.#revivalAwaited = true;
     this.#commands.push({ kind: "awaitRevival", term: this.term, step: this.step });
   }
 
   #revive(): void {
+    if (this.phase === "gathering") {
+      this.#mayGoBack = true;
+      return this.#chooseCommonState();
+    }
     const lost = this.#lostStage();
     const step = this.#olderCommonStep();
     if (lost === undefined || step === undefined) return;
     const reason = `its last host is gone: the run goes back from step ${this.step} to step ${step}`;
     this.#commands.push({ kind: "waiting", stage: lost, reason });
+    this.#mayGoBack = true;
     this.#gatherAnew();
   }
 
@@ -840,6 +841,7 @@ export class Coordination {
       member.moving = true;
       member.accepted = member.heldFor = false;
       this.#shortOf = undefined;
+      this.#electionIsDue = true;
       this.#send(peer, this.#placed(member));
       this.#commands.push({ kind: "moved", peer, from, to });
     }
@@ -878,7 +880,8 @@ export class Coordination {
       return lost === undefined ? this.#waitFor(unserved, "nobody serves it") : this.#waitForLost(lost);
     }
     if (this.#isOutranked()) return this.#gatherAnew();
-    // What no quorum would commit need not be computed.
+    // What no quorum would commit need not be computed. The first of a run is settled in a moment.
+    if (this.#inForce().length === 0) return;
     const short = this.#lacksQuorum();
     if (short !== null) return this.#waitFor(0, short);
     this.#waitingFor = undefined;
@@ -1049,7 +1052,7 @@ export class Coordination {
       byStage.set(member.stage, first);
     }
     // A host that was named an elector since the step was filled may be missing.
-    if (this.#lacksQuorum() !== null) return this.#nextRound();
+    if (this.#inForce().length === 0 || this.#lacksQuorum() !== null) return this.#nextRound();
     const squareSum = [...byStage.entries()].sort(([a], [b]) => a - b).reduce(
       (sum, [, it]) => sum + it.squareSum,
       0,
@@ -1087,7 +1090,10 @@ export class Coordination {
     }
     const replays = this.#rows.reduce((sum, row) => sum + Math.max(0, row.attempts - 1), 0);
     const dead = votes.findIndex((vote) => vote.size === 0);
-    if (dead >= 0) return this.#gatherAgain(dead);
+    if (dead >= 0) return this.#gatherAgain(dead, "its last host was lost while the step was applied");
+    // Those who are left may be the few on one side of a cut: what they did may not be what the others do.
+    const lacking = this.#lacksQuorum();
+    if (lacking !== null) return this.#gatherAgain(0, lacking);
     this.step++;
     this.#stateHashes = votes.map(mostCommon);
     this.#certify();
@@ -1140,10 +1146,10 @@ export class Coordination {
     this.#proofs[stage] = joinProofs(known === undefined ? [proof] : [known, proof]);
   }
 
-  /** A stage lost its last host while steps were taken: everybody says again what they hold. */
-  #gatherAgain(stage: number): void {
+  /** Nobody can say yet whether the step was taken: everybody says again what they hold. */
+  #gatherAgain(stage: number, reason: string): void {
     this.#backToGathering();
-    this.#waitFor(stage, "its last host was lost while the step was applied");
+    this.#waitFor(stage, reason);
     this.#commands.push({ kind: "awaitQuiet" });
   }
 
@@ -1193,6 +1199,12 @@ export class Coordination {
   }
 }
 
+function inWords(short: Shortfall | undefined): string | null {
+  if (short === undefined) return null;
+  return `${short.present} of the ${short.size} hosts that vouch for its steps are there, and without most of ` +
+    "them another coordinator might go on as well; if they are gone for good, train --resume --without-quorum";
+}
+
 function emptyRows(stages: number, microBatches: number): Row[] {
   return Array.from({ length: microBatches }, () => ({
     cells: new Array<PeerId | undefined>(stages).fill(undefined),
@@ -1221,6 +1233,22 @@ function offersOf(stages: number, members: readonly Member[]): Map<number, Map<s
 function newestCommon(offers: readonly ReadonlyMap<number, unknown>[]): number | undefined {
   return [...offers[0].keys()].filter((step) => offers.every((offer) => offer.has(step)))
     .sort((one, other) => other - one).at(0);
+}
+
+/**
+ * Of states of one step, the hash of the one that was applied last: on one side of
+ * a cut some hosts may have applied what nobody could commit any more.
+ */
+function latestApplied(members: readonly Member[], stage: number, step: number): string | undefined {
+  let latest: { readonly term: number; readonly round: number; readonly stateHash: string } | undefined;
+  for (const { stage: of, hello } of members) {
+    const total = hello.report?.applied?.total;
+    if (of !== stage || hello.step !== step || hello.stateHash === null || total === undefined) continue;
+    const { term, round } = total;
+    const after = latest === undefined ? 1 : term - latest.term || round - latest.round;
+    if (after > 0) latest = { term, round, stateHash: hello.stateHash };
+  }
+  return latest?.stateHash;
 }
 
 /** The key with the highest count; of equals the one that sorts first. */

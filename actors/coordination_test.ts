@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Allegiance } from "./allegiance.ts";
+import { Allegiance, latestOf } from "./allegiance.ts";
 import { type Command, Coordination, type CoordinationEvent, type Hello } from "./coordination.ts";
 import type { MessageOf, RemoteMessage, Walk } from "./messages.ts";
 
@@ -23,6 +23,7 @@ function balanceOf(stages: number) {
 const NO_PROMISE = {
   term: 0,
   leader: null,
+  latest: null,
   electorates: [],
   report: { microBatches: [], losses: [], total: null, applied: null, proof: null },
 } as const;
@@ -110,6 +111,7 @@ class Model {
       : [];
     const hello: Hello = {
       ...allegiance.pledge,
+      latest: latestOf(allegiance.pledge.electorates),
       report: accepted ? null : { microBatches: [...set], losses, total, applied, proof: null },
       stage,
       step,
@@ -249,7 +251,7 @@ class Model {
           host.sealedRound = -1;
           this.hello(peer);
         }
-        if (message.electorate !== null && host.allegiance.belongs(message.electorate)) this.hello(peer);
+        if (host.allegiance.remember(message.electorates)) this.hello(peer);
         return;
       case "restore":
         host.applied = host.total = null;
@@ -417,7 +419,8 @@ Deno.test("whatever the order of events, whoever dies and whoever moves, what is
         assert.equal(model.failed, undefined);
         applied += model.appliedSteps.length;
         moves += model.moves;
-        model.appliedSteps.forEach((step, index) => assert.equal(step, index + 1));
+        // One that was taken when too many had died to say so is not reported, and not taken again.
+        assert.deepEqual([...new Set(model.appliedSteps)].sort((a, b) => a - b), model.appliedSteps);
       },
     ),
     { numRuns: 300 },

@@ -6,7 +6,7 @@
  * decides neither what a step is nor who else takes part.
  */
 
-import { Allegiance, type Pledge } from "./allegiance.ts";
+import { Allegiance, latestOf, type Pledge } from "./allegiance.ts";
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
@@ -87,6 +87,7 @@ export interface KeptState {
 export interface PledgeStore {
   /** What was promised before this process; `undefined` if nothing was. */
   readonly initial: Pledge | undefined;
+  /** Writes the promise in force down, in the place of the one before. */
   save(pledge: Pledge): Promise<void>;
 }
 
@@ -605,6 +606,7 @@ class Host implements Role {
     if (this.#serving) this.#announce();
     this.#changed();
     if (this.#opening) return;
+    const followed = this.#leader();
     const { term, leader, electorates } = this.#allegiance.pledge;
     const hello = {
       kind: "hello",
@@ -618,11 +620,11 @@ class Host implements Role {
       missed: this.#missed,
       term,
       leader,
-      electorates,
+      latest: latestOf(electorates),
+      electorates: this.#serving && followed !== undefined ? [] : electorates,
       report: this.#serving ? null : this.#report(),
     } as const;
     // Who follows nobody asks all: which of them leads is for them to settle.
-    const followed = this.#leader();
     for (const peer of followed === undefined ? this.#trainers : [followed]) {
       this.#context.tell({ peer, actor: "coordinator" }, hello);
     }
@@ -656,7 +658,7 @@ class Host implements Role {
 
   // --- whom it follows ----------------------------------------------------------------------------
 
-  #onLead(from: PeerId, { term, electorate }: MessageOf<"lead">): void {
+  #onLead(from: PeerId, { term, electorates }: MessageOf<"lead">): void {
     const nowMs = this.#context.clock.nowMs();
     const follows = this.#allegiance.obeys(from, term, nowMs);
     const promises = !follows && this.#allegiance.promise(from, term, nowMs);
@@ -668,9 +670,9 @@ class Host implements Role {
       });
       return;
     }
-    const belongs = electorate !== null && this.#allegiance.belongs(electorate);
+    const news = this.#allegiance.remember(electorates);
     if (promises) this.#onPromise(from, term);
-    if (promises || belongs) this.#keepPledge();
+    if (promises || news) this.#keepPledge();
   }
 
   /** Nobody waits for a lease to end when its holder is gone. */

@@ -112,7 +112,7 @@ class Hosting {
       service: "stage:1",
       announcements: [announcementOf("next")],
     });
-    hosting.deliver("coordinator", { kind: "lead", term: 5, electorate: null });
+    hosting.deliver("coordinator", { kind: "lead", term: 5, electorates: [] });
     await hosting.pass(WORK_MS);
     hosting.deliver("coordinator", { kind: "accepted", term: 5, step: 0, round: 0, keep: false });
     await hosting.pass(WORK_MS);

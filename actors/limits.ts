@@ -63,6 +63,9 @@ export const SILENCE_MS_MAX = 8000;
 /** A host's promise to its coordinator holds through so much silence; then another trainer may win it over. */
 export const LEASE_MS = SILENCE_MS_MAX;
 
+/** Hosts whose word makes a step count: most of so many don't die between two heartbeats. */
+export const ELECTORS_MAX = 15;
+
 /** Electorates that one host remembers: the settled one, and one for each take-over that failed half-way. */
 export const ELECTORATES_MAX = 8;
 

@@ -13,6 +13,7 @@ import { type Announcement, signatureSchema as signature, stateProofSchema } fro
 import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
 import {
   ELECTORATES_MAX,
+  ELECTORS_MAX,
   MICRO_BATCHES_MAX,
   REASON_CHARACTERS_MAX,
   REPLICAS_MAX,
@@ -57,16 +58,16 @@ const walk = z.strictObject({
 /** Names one walk of one micro-batch, see the schema. */
 export type Walk = z.infer<typeof walk>;
 
-/** A host's memory of one electorate that it belongs to, see `electorate.ts`. */
+/** Hosts whose word makes a step count, as a host remembers them; see `electorate.ts`. */
 export interface Electorate {
   /** Term of the coordinator that named it. */
   readonly term: number;
   /** Rises within a term, and from one term to the next that took over. */
   readonly number: number;
-  /** Hosts in it. */
-  readonly size: number;
-  /** Whether this host's voice decides when the others are evenly divided. */
-  readonly casting: boolean;
+  /** Its hosts; the first decides when they are evenly divided. */
+  readonly electors: readonly PeerId[];
+  /** The one that was in force when it was named; `null` for the first of a run. */
+  readonly after: { readonly term: number; readonly number: number } | null;
   /** Known to be in force: those before it don't matter any more. */
   readonly settled: boolean;
 }
@@ -75,8 +76,8 @@ export interface Electorate {
 export const electorateSchema: z.ZodType<Electorate> = z.strictObject({
   term: count,
   number: count,
-  size: count.min(1),
-  casting: z.boolean(),
+  electors: z.array(peer).min(1).max(ELECTORS_MAX).readonly(),
+  after: z.strictObject({ term: count, number: count }).nullable(),
   settled: z.boolean(),
 });
 
@@ -159,6 +160,9 @@ const schemas = [
     /** The promise in force: its term, 0 before the first, and to whom. */
     term: count,
     leader: peer.nullable(),
+    /** The latest electorate that it remembers, */
+    latest: z.strictObject({ term: count, number: count, settled: z.boolean() }).nullable(),
+    /** and all of them, unless it serves and follows. */
     electorates: z.array(electorateSchema).max(ELECTORATES_MAX).readonly(),
     /** What a coordinator needs to rebuild its table; `null` while the host serves. */
     report: z.strictObject({
@@ -178,8 +182,8 @@ const schemas = [
   z.strictObject({
     kind: z.literal("lead"),
     term: count,
-    /** The latest electorate, if the host belongs to it. */
-    electorate: electorateSchema.nullable(),
+    /** The electorate in force, and the one that is to follow it, for those who don't remember them. */
+    electorates: z.array(electorateSchema).max(2).readonly(),
   }),
   /** Host to coordinator: I have promised myself elsewhere; `leader` is whom I follow and hear of. */
   z.strictObject({ kind: z.literal("outranked"), term: count, leader: peer.nullable() }),

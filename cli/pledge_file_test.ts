@@ -8,7 +8,7 @@ import { PledgeFile } from "./pledge_file.ts";
 const PLEDGE: Pledge = {
   term: 3,
   leader: "trainer",
-  electorates: [{ term: 3, number: 7, size: 6, casting: false, settled: true }],
+  electorates: [{ term: 3, number: 7, electors: ["a", "b"], after: { term: 2, number: 6 }, settled: true }],
 };
 
 Deno.test("a promise outlives its process, and is of one run", async () => {
