@@ -74,6 +74,41 @@ export async function* benchWire({ quick, signal }: BenchContext): AsyncGenerato
     target: { of: "ratio", atMost: BARE_ROUND_TRIPS_AT_MOST },
   };
   yield { ...row, ratio: row.value / plain, to: "a plain socket, not encrypted" };
+  yield* benchRelayed(near, other, runs, signal);
+}
+
+/** The same frames through a relay in a third process, beside a direct connection. */
+async function* benchRelayed(
+  near: Near,
+  direct: Other,
+  runs: number,
+  signal: AbortSignal,
+): AsyncGenerator<BenchRow, void, void> {
+  await using relay = await startOther({ relay: true });
+  await using relayed = await startOther({ through: relay.addresses[0]! });
+  near.wire.addAddresses(relayed.peer, relayed.addresses);
+  const rates: { readonly direct: number[]; readonly relayed: number[] } = { direct: [], relayed: [] };
+  for (let run = 0; run <= runs; run++) {
+    signal.throwIfAborted();
+    rates.direct.push(await wireThroughput(near, direct.peer, MEGABYTE));
+    rates.relayed.push(await wireThroughput(near, relayed.peer, MEGABYTE));
+  }
+  const value = median(rates.relayed.slice(1));
+  yield {
+    name: "wire: one way, frames of 1 MB through a relay",
+    value,
+    unit: "MB/s",
+    ratio: value / median(rates.direct.slice(1)),
+    to: "a direct connection",
+  };
+  const roundTrip = median(await wireRoundTrips(near, relayed.peer));
+  yield {
+    name: "wire: round trip of 1 KB through a relay, median",
+    value: roundTrip,
+    unit: "ms",
+    ratio: roundTrip / median(await wireRoundTrips(near, direct.peer)),
+    to: "a direct connection",
+  };
 }
 
 /** One end of a wire, and the next frame that reaches it. */
@@ -84,11 +119,34 @@ interface Near extends AsyncDisposable {
   next(): Promise<Frame>;
 }
 
-async function startWire(onFrame?: (wire: Libp2pWire, from: string, frame: Frame) => void): Promise<Near> {
+/** What is particular about the other process. */
+interface OtherTask {
+  /** Whether it relays. */
+  readonly relay?: boolean;
+  /** The relay that it listens at, and nowhere else. */
+  readonly through?: string;
+}
+
+async function startWire(
+  onFrame?: (wire: Libp2pWire, from: string, frame: Frame) => void,
+  { relay = false, through }: OtherTask = {},
+): Promise<Near> {
   const clock = new RealClock();
   const identity = await createIdentity();
-  const listen = ["/ip4/127.0.0.1/tcp/0"];
-  const node = await createNode({ identity, listen, bootstrap: [], serveDht: false, clock });
+  const listen = through === undefined ? ["/ip4/127.0.0.1/tcp/0"] : [];
+  const relays = through === undefined ? [] : [through];
+  const listening = Promise.withResolvers<void>();
+  const node = await createNode({
+    identity,
+    listen,
+    bootstrap: [],
+    relays,
+    serveDht: false,
+    offerRelay: relay,
+    clock,
+    onReach: (reach) => reach !== "sought" && listening.resolve(),
+  });
+  await listening.promise;
   const wire = new Libp2pWire(node, clock);
   let waiting: PromiseWithResolvers<Frame> | undefined;
   wire.open({
@@ -217,9 +275,9 @@ interface Other extends AsyncDisposable {
   readonly port: number;
 }
 
-async function startOther(): Promise<Other> {
+async function startOther(task: OtherTask = {}): Promise<Other> {
   const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", import.meta.filename!],
+    args: ["run", "-A", import.meta.filename!, JSON.stringify(task)],
     stdin: "piped",
     stdout: "piped",
   }).spawn();
@@ -241,12 +299,12 @@ async function startOther(): Promise<Other> {
 }
 
 /** The other process: answers until its standard input ends, as it does when its parent dies. */
-async function beOther(): Promise<void> {
+async function beOther(task: OtherTask): Promise<void> {
   const far = await startWire((wire, from, frame) => {
     const header = frame.header as { readonly last?: boolean; readonly echo?: Uint8Array };
     if (header.echo !== undefined) wire.send(from, frame);
     else if (header.last) wire.send(from, { header: {}, tensors: [] });
-  });
+  }, task);
   await far.node.libp2p.handle(BARE_PROTOCOL, answerBare);
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   servePlain(listener);
@@ -300,5 +358,5 @@ async function readFull(socket: Deno.TcpConn, buffer: Uint8Array): Promise<boole
 }
 
 if (import.meta.main) {
-  await beOther();
+  await beOther(JSON.parse(Deno.args[0] ?? "{}"));
 }

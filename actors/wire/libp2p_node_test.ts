@@ -53,6 +53,12 @@ Deno.test("a bootstrap peer that is down at first is found once it is up, and ag
   await node.close();
 });
 
+Deno.test("a router that does not answer, or is none, holds nothing up", async () => {
+  const node = await startNode({ upnp: true, listen: ["/ip4/0.0.0.0/tcp/0"] });
+  assert.ok(node.addresses().length > 0);
+  await patiently(() => node.close());
+});
+
 Deno.test("a node says where it is, and what it announces instead", async () => {
   const announced = "/dns4/example.org/tcp/4001";
   const node = await startNode({ announce: [announced] });
