@@ -11,6 +11,7 @@ import { listenForInterruption } from "../cli/interruption.ts";
 import { decimalNumber, text, wholeNumber } from "../cli/options.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchMemory } from "./memory.ts";
+import { benchNamespaces } from "./namespaces.ts";
 import { benchPipeline } from "./pipeline.ts";
 import { benchRebalancing } from "./rebalancing.ts";
 import { benchRecovery } from "./recovery.ts";
@@ -24,6 +25,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   pipeline: benchPipeline,
   wire: benchWire,
   recovery: benchRecovery,
+  namespaces: benchNamespaces,
   rebalancing: benchRebalancing,
   scale: benchScale,
 };

@@ -16,8 +16,17 @@ import type { Impairment } from "./between.ts";
 import { Namespace, runProgram } from "./namespace.ts";
 import { addressOf, type RouterTask } from "./router_process.ts";
 
-/** How TCP reacts to loss: `cubic` takes it for a full line and slows down, `bbr` measures the line. */
-export type CongestionControl = "cubic" | "bbr";
+/**
+ * How TCP answers loss: `reno`, which every kernel has, takes it for a full line and halves its pace, and so
+ * does `cubic`, the usual default; `bbr` measures the line.
+ */
+export type CongestionControl = "reno" | "bbr";
+
+/** Those that a namespace may choose here. */
+export async function congestionControls(): Promise<CongestionControl[]> {
+  const allowed = await Deno.readTextFile("/proc/sys/net/ipv4/tcp_allowed_congestion_control");
+  return (["reno", "bbr"] as const).filter((name) => allowed.trim().split(/\s+/).includes(name));
+}
 
 /** What the network is like. */
 export interface BadNetworkOptions {
