@@ -65,13 +65,13 @@ export interface LocalNetwork {
  * Whether to dial the address at all: a stranger's private address leads nowhere,
  * or to somebody else, unless it is of a network that this machine is in.
  */
-export function leadsSomewhere(address: Multiaddr, networks: readonly LocalNetwork[]): boolean {
+export function leadsSomewhere(address: Multiaddr, networks: () => readonly LocalNetwork[]): boolean {
   if (isPublic(address) || isRelayed(address)) return true;
   const host = address.getComponents().find(({ name }) => name === "ip4")?.value;
   // Private addresses of IPv6 carry no prefix length here; link-local ones need a zone, so they can't be dialled.
   if (host === undefined || isLoopback(address)) return false;
   const ip = numberOf(host);
-  return networks.some(({ address, netmask, family }) => {
+  return networks().some(({ address, netmask, family }) => {
     if (family !== "IPv4") return false;
     const mask = numberOf(netmask);
     return (ip & mask) === (numberOf(address) & mask);

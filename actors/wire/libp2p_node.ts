@@ -151,7 +151,8 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
   const seeksRelay = relays.length > 0 || (!trusting && serveDht === "whenReachable");
   const named = new Set(meetingPoints.map((address) => address.toString()));
   const isVain = (address: Multiaddr) =>
-    spansRouters && !named.has(address.toString()) && !leadsSomewhere(address, Deno.networkInterfaces());
+    spansRouters && !named.has(address.toString()) &&
+    !leadsSomewhere(address, () => Deno.networkInterfaces());
   const believable: PeerInfoMapper = (peer) => ({
     ...peer,
     multiaddrs: peer.multiaddrs.filter((address) => !isVain(address)),
