@@ -95,3 +95,30 @@ Deno.test("whoever speaks without the key, or says nothing, ends nothing but its
   assert.equal((await far.inbox.take("frame")).from, near.id);
   for (const socket of sockets) socket.close();
 });
+
+Deno.test("a private swarm has relays of its own, which carry for no stranger", async () => {
+  const swarmKey = keyOf("a");
+  const relay = await startNode({ swarmKey, offerRelay: true });
+  const reached = Promise.withResolvers<void>();
+  await using host = await startPeer({
+    node: {
+      swarmKey,
+      listen: [],
+      relays: [relay.addresses()[0]],
+      serveDht: "whenReachable",
+      onReach: (reach) => reach === "relayed" && reached.resolve(),
+    },
+  });
+  await patiently(() => reached.promise);
+  await using member = await startPeer({ node: { swarmKey, listen: [] } });
+  member.wire.addAddresses(host.id, host.node.addresses());
+  const sent = { header: "within", tensors: [tensorOf(300_000)] };
+  member.wire.send(host.id, sent);
+  assert.deepEqual((await host.inbox.take("frame")).frame, sent);
+  await using stranger = await startPeer({ node: { listen: [] } });
+  stranger.wire.addAddresses(host.id, host.node.addresses());
+  stranger.wire.send(host.id, { header: "without", tensors: [] });
+  assert.equal((await stranger.inbox.take("lost")).peer, host.id);
+  assert.equal(host.inbox.size, 0);
+  await relay.close();
+});
