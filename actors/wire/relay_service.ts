@@ -89,23 +89,21 @@ interface Server extends CircuitRelayService, Startable {
   stopHop(stop: unknown, options: unknown): Promise<Stream | undefined>;
 }
 
-/** Ties the two streams of each relayed connection to each other, before the library copies between them. */
+/** Ties the two streams of each relayed connection to each other, once the library copies between them. */
 function withBackPressure(server: Server): Server {
   const { onHop, stopHop } = Object.getPrototypeOf(server) as Server;
-  server.onHop = (near, connection) => {
+  server.onHop = async (near, connection) => {
+    let far: Stream | undefined;
     const forThisOne: Server = Object.create(server, {
       stopHop: {
-        value: async (stop: unknown, options: unknown) => {
-          const far = await stopHop.call(server, stop, options);
-          if (far !== undefined) {
-            holdBack(near, far);
-            holdBack(far, near);
-          }
-          return far;
-        },
+        value: async (stop: unknown, options: unknown) => far = await stopHop.call(server, stop, options),
       },
     });
-    return onHop.call(forThisOne, near, connection);
+    await onHop.call(forThisOne, near, connection);
+    // Not before: what already waits is given to whoever listens first, and to nobody after.
+    if (far === undefined) return;
+    holdBack(near, far);
+    holdBack(far, near);
   };
   return server;
 }
@@ -119,7 +117,8 @@ export function holdBack(from: Stream, to: Stream): void {
     if (heldBytes > RELAY_HELD_BYTES_MAX && from.readStatus === "readable") from.pause();
   });
   to.send = (data) => {
-    heldBytes -= data.byteLength;
+    // Some of it may have come before anybody counted.
+    heldBytes = Math.max(0, heldBytes - data.byteLength);
     const room = send(data);
     if (heldBytes <= RELAY_HELD_BYTES_MAX / 2 && from.readStatus === "paused") from.resume();
     return room;
