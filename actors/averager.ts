@@ -154,7 +154,7 @@ class Averager implements Role {
     const into = message.kind === "part" ? current.parts[sender] : current.total;
     const data = values.data;
     if (!(data instanceof Float32Array)) {
-      return this.#fail(`replica ${from} sent ${values.dataType}, expected f32`);
+      return this.#fail(`replica ${from} sent ${values.dataType}, expected f32`, from);
     }
     // Runs come in order on one stream; one that came before is a duplicate, anything else not this protocol.
     const expected = end - start - missing[sender];
@@ -162,9 +162,10 @@ class Averager implements Role {
     if (offset !== expected || start + offset + data.length > end) {
       return this.#fail(
         `replica ${from} sent ${data.length} numbers at ${offset}, expected them at ${expected}`,
+        from,
       );
     }
-    if (!allFinite(data)) return this.#fail(`replica ${from} sent a number that is not finite`);
+    if (!allFinite(data)) return this.#fail(`replica ${from} sent a number that is not finite`, from);
     into.set(data, start + offset);
     missing[sender] -= data.length;
     if (message.kind === "part") this.#addOwnSlice();
@@ -208,7 +209,7 @@ class Averager implements Role {
     });
   }
 
-  #fail(reason: string): void {
+  #fail(reason: string, culprit: PeerId | null = null): void {
     const current = this.#current;
     if (current === undefined) return;
     current.deadline.cancel();
@@ -219,6 +220,7 @@ class Averager implements Role {
       term,
       step,
       round,
+      culprit,
       reason: `Cannot average step ${step}: ${reason}`,
     });
   }

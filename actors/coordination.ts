@@ -124,6 +124,9 @@ export type Phase =
   | "applying"
   | "done";
 
+/** A host that did so many times what can't be used serves no more until it starts again. */
+const STRIKES_MAX = 3;
+
 /** Rounds of one step that may end in disagreement before the run gives up. */
 const DISAGREEMENTS_MAX = 8;
 
@@ -138,6 +141,8 @@ interface Member {
   promised: boolean;
   /** Serves: has the state of the current step and may accumulate. */
   accepted: boolean;
+  /** Times that what it did could not be used. */
+  strikes: number;
   /** The run has waited for it once already. */
   heldFor: boolean;
 }
@@ -175,6 +180,8 @@ export class Coordination {
   /** Who has signed the state of each stage at `step`, as far as is known. */
   #proofs: (StateProof | undefined)[] = [];
   #disagreements = 0;
+  /** In this step: who sent what can't be used, according to whom, and how often. */
+  readonly #accusations = new Map<PeerId, Map<PeerId, number>>();
   #update = { squareSum: 0, learningRate: 0 };
   #waitingFor: string | undefined;
   /** Whether the run has been gathered before. */
@@ -261,7 +268,7 @@ export class Coordination {
         }
         break;
       case "reduceFailed":
-        if (this.#answers("reducing", event.peer, event.report)) this.#disagree(event.report.reason);
+        this.#onReduceFailed(event.peer, event.report);
         break;
       case "applied":
         if (
@@ -320,7 +327,16 @@ export class Coordination {
     if (member === undefined) {
       const stage = hello.stage ?? this.#place();
       if (stage >= this.#config.stages) return;
-      member = { peer, stage, hello, moving: false, promised: false, accepted: false, heldFor: false };
+      member = {
+        peer,
+        stage,
+        hello,
+        moving: false,
+        promised: false,
+        accepted: false,
+        strikes: 0,
+        heldFor: false,
+      };
       this.#members.set(peer, member);
     }
     const promised = hello.term === this.term && hello.leader === this.#config.self;
@@ -353,6 +369,7 @@ export class Coordination {
     if (!promised) return;
     if (hello.stage !== member.stage) return this.#send(peer, this.#placed(member));
     member.moving = false;
+    if (restarted) member.strikes = 0;
     if (member.accepted) {
       if (!restarted) return;
       this.#demote(member, "it started again");
@@ -490,6 +507,7 @@ export class Coordination {
   /** Takes a host in if it holds the current state, or tells it where to get that. */
   #admit(member: Member): void {
     if (this.phase === "gathering" || this.phase === "done" || !member.promised || member.moving) return;
+    if (member.strikes >= STRIKES_MAX) return;
     const wanted = this.#stateHashes[member.stage];
     const { hello, peer, stage } = member;
     if (hello.step === this.step && hello.stateHash === wanted) {
@@ -725,6 +743,7 @@ export class Coordination {
     this.#rows = [];
     this.#emptyCells = 0;
     this.#disagreements = 0;
+    this.#accusations.clear();
     this.#awaited.clear();
     this.#commands.push({ kind: "between", step: this.step, applied });
   }
@@ -1163,6 +1182,34 @@ export class Coordination {
       if (!member.accepted && member.hello.stage !== null) this.#admit(member);
     }
     if (this.phase === "filling") this.#assignGaps();
+  }
+
+  /**
+   * Once may be a mishap. A replica of which most others say twice that what it
+   * sent can't be used is left out: the round that it spoils would be spoilt again.
+   */
+  #onReduceFailed(accuser: PeerId, report: MessageOf<"reduceFailed">): void {
+    if (report.term !== this.term || report.step !== this.step) return;
+    const { culprit } = report;
+    if (culprit !== null && culprit !== accuser) {
+      const stage = this.#members.get(accuser)?.stage;
+      const accused = this.#members.get(culprit);
+      const replicas = this.#accepted().filter((member) => member.stage === stage).length;
+      const rounds = this.#accusations.get(culprit) ?? new Map<PeerId, number>();
+      this.#accusations.set(culprit, rounds.set(accuser, (rounds.get(accuser) ?? 0) + 1));
+      const twice = [...rounds.values()].filter((times) => times > 1).length;
+      if (accused?.stage === stage && accused?.accepted && 2 * twice > replicas - 1) {
+        return this.#strike(accused, report.reason);
+      }
+    }
+    if (this.#answers("reducing", accuser, report)) this.#disagree(report.reason);
+  }
+
+  #strike(member: Member, reason: string): void {
+    member.strikes++;
+    this.#accusations.delete(member.peer);
+    // What it has applied has been agreed on; what it has reduced has not.
+    if (this.phase !== "applying") this.#demote(member, reason);
   }
 
   #disagree(reason: string): void {

@@ -801,7 +801,7 @@ class Host implements Role {
   #reduce({ term, step, round, replicas }: MessageOf<"reduce">): void {
     const stage = this.#stage!;
     const refuse = (reason: string) => {
-      this.#toCoordinator({ kind: "reduceFailed", term, step, round, reason });
+      this.#toCoordinator({ kind: "reduceFailed", term, step, round, reason, culprit: null });
     };
     if (!replicas.includes(this.#context.peer)) return refuse("this host is not among the replicas");
     if (this.#sealedRound !== round) return refuse(`this host has sealed round ${this.#sealedRound}`);

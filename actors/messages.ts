@@ -262,7 +262,15 @@ const schemas = [
     /** Square sum of the stage's gradient sum. */
     squareSum: finite.min(0),
   }),
-  z.strictObject({ kind: z.literal("reduceFailed"), term: count, step: count, round: count, reason }),
+  z.strictObject({
+    kind: z.literal("reduceFailed"),
+    term: count,
+    step: count,
+    round: count,
+    reason,
+    /** The replica that sent what can't be used. */
+    culprit: peer.nullable(),
+  }),
   /** Coordinator: everybody agrees; take the step. */
   z.strictObject({
     kind: z.literal("apply"),
@@ -409,6 +417,7 @@ export type LocalMessage =
     readonly step: number;
     readonly round: number;
     readonly reason: string;
+    readonly culprit: PeerId | null;
   };
 
 /** Everything that an actor can be told. */
