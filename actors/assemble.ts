@@ -14,7 +14,7 @@ import type { Scheduler } from "./core/scheduler.ts";
 import { ActorSystem } from "./core/system.ts";
 import type { TraceSink } from "./core/trace.ts";
 import { coordinator } from "./coordinator.ts";
-import { host, type HostStatus, type PledgeStore, type SnapshotStore } from "./host.ts";
+import { type Departure, host, type HostStatus, type PledgeStore, type SnapshotStore } from "./host.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
 import {
   fromFrame,
@@ -84,6 +84,15 @@ export interface Peer {
   kill(): void;
 }
 
+/** A peer that serves a stage. */
+export interface HostPeer extends Peer {
+  /**
+   * Leaves when the step that it takes part in is over, so that nothing has to be computed again. The
+   * peer is its owner's to stop then. A peer that has stopped leaves nothing to wait for.
+   */
+  leave(): Promise<Departure>;
+}
+
 /** What a host adds. */
 export interface HostParts {
   /** Builds a stage in its initial state; what it throws crashes the host's actor. */
@@ -124,7 +133,7 @@ export interface TrainerParts {
 const SNAPSHOT_EVERY_STEPS = 10;
 
 /** A peer that serves one stage. */
-export function assembleHost(parts: PeerParts, add: HostParts): Peer {
+export function assembleHost(parts: PeerParts, add: HostParts): HostPeer {
   const { manifest } = parts;
   const slices = partition(manifest);
   const stages = slices.length;
@@ -133,7 +142,8 @@ export function assembleHost(parts: PeerParts, add: HostParts): Peer {
       `Cannot serve stage ${add.stage}: the model of run ${manifest.name} has stages 0 to ${stages - 1}`,
     );
   }
-  return assemble(parts, add.device, [
+  const left = Promise.withResolvers<Departure>();
+  const { system, ...peer } = assemble(parts, add.device, [
     averager,
     host({
       openStage: add.openStage,
@@ -148,8 +158,18 @@ export function assembleHost(parts: PeerParts, add: HostParts): Peer {
       pledges: add.pledges,
       snapshotEverySteps: add.snapshotEverySteps ?? SNAPSHOT_EVERY_STEPS,
       onChange: add.onChange,
+      onLeft: left.resolve,
     }),
   ]);
+  return {
+    ...peer,
+    leave() {
+      if (!system.tell({ actor: "host" }, { kind: "leave" })) {
+        left.resolve({ stage: undefined, step: 0, replicas: undefined, saved: false });
+      }
+      return left.promise;
+    },
+  };
 }
 
 /** A peer that feeds data to a run and coordinates its steps. */

@@ -343,7 +343,7 @@ export class Coordination {
     const changed = isNew || member.promised !== promised || member.hello.step !== hello.step ||
       member.hello.stateHash !== hello.stateHash;
     const restarted = member.hello.incarnation !== hello.incarnation;
-    if (this.#knowsMore(member, hello)) this.#electionIsDue = true;
+    if (this.#knowsMore(member, hello) || hello.leaving !== member.hello.leaving) this.#electionIsDue = true;
     member.hello = hello;
     member.promised = promised;
     this.#highestTerm = Math.max(this.#highestTerm, hello.term);
@@ -364,9 +364,10 @@ export class Coordination {
       } else this.#commands.push({ kind: "awaitQuiet" });
       return;
     }
-    if (this.phase === "done") return;
+    if (this.phase === "done") return hello.leaving ? this.#relieve(member, true) : undefined;
     this.#lead(member);
     if (!promised) return;
+    if (hello.leaving && !restarted) return this.#relieve(member, !member.accepted);
     if (hello.stage !== member.stage) return this.#send(peer, this.#placed(member));
     member.moving = false;
     if (restarted) member.strikes = 0;
@@ -376,6 +377,42 @@ export class Coordination {
     }
     this.#learnProof(member);
     this.#admit(member);
+  }
+
+  /**
+   * A host that wants to leave stays until the step that it takes part in is over: what it holds is not
+   * lost, and nothing has to be replayed. The next step begins without it.
+   */
+  #relieve(member: Member, now: boolean): void {
+    const { peer, stage } = member;
+    const replicas = this.#staying().filter((other) => other.stage === stage).length;
+    this.#send(peer, { kind: "relieved", term: this.term, replicas, now });
+    if (!now) return;
+    this.#members.delete(peer);
+    if (!member.accepted) return;
+    member.accepted = false;
+    this.#electionIsDue = true;
+    this.#shortOf = undefined;
+    this.#commands.push({ kind: "left", peer, stage, reason: "it left in good order" });
+  }
+
+  /** Whether a host serves, and will go on serving. */
+  #stays(peer: PeerId): boolean {
+    const member = this.#members.get(peer);
+    return member !== undefined && member.accepted && !member.hello.leaving;
+  }
+
+  #staying(): Member[] {
+    return this.#accepted().filter(({ peer }) => this.#stays(peer));
+  }
+
+  /** Lets those go that want to, unless the others could not commit a step without them: then once they can. */
+  #relieveLeavers(): void {
+    const leaving = this.#accepted().filter(({ hello }) => hello.leaving);
+    if (leaving.length === 0) return;
+    const isEverybody = this.#staying().length === 0;
+    if (!isEverybody && shortfall(this.#inForce(), (peer) => this.#stays(peer)) !== undefined) return;
+    for (const member of leaving) this.#relieve(member, true);
   }
 
   /** Whether a host has heard of an electorate that it did not know when it said hello before. */
@@ -458,10 +495,10 @@ export class Coordination {
     if (!this.leads) return;
     this.#settleNext();
     const last = this.#electorates.at(-1);
-    const electors = (last?.electors ?? []).filter((peer) => this.#members.get(peer)?.accepted);
-    for (const { peer, accepted } of this.#members.values()) {
+    const electors = (last?.electors ?? []).filter((peer) => this.#stays(peer));
+    for (const peer of this.#members.keys()) {
       if (electors.length >= ELECTORS_MAX) break;
-      if (accepted && !electors.includes(peer)) electors.push(peer);
+      if (this.#stays(peer) && !electors.includes(peer)) electors.push(peer);
     }
     if (electors.length === 0 || last?.electors.join() === electors.join()) return;
     const settled = this.#electorates.filter((it) => it.settled);
@@ -758,9 +795,13 @@ export class Coordination {
     if (this.#isOutranked()) return this.#gatherAnew();
     this.phase = "holding";
     if (this.#rebalanceDue) this.#rebalance();
+    const served = new Set(this.#staying().map(({ stage }) => stage));
+    const leaves = this.#accepted().some(({ hello }) => hello.leaving);
     for (const member of this.#members.values()) {
       if (member.accepted || member.hello.stage === null) continue;
-      if (member.hello.missed >= 2 && !member.heldFor) {
+      // Who is the last to have a stage's state goes when another has it.
+      const inherits = leaves && !served.has(member.stage);
+      if (inherits || (member.hello.missed >= 2 && !member.heldFor)) {
         member.heldFor = true;
         this.#awaited.add(member.peer);
       }
@@ -783,6 +824,7 @@ export class Coordination {
 
   #startStep(): void {
     const { stages, microBatches } = this.#config;
+    this.#relieveLeavers();
     this.phase = "filling";
     this.#awaited.clear();
     this.#emptyCells = stages * microBatches;
@@ -873,7 +915,8 @@ export class Coordination {
 
   #balanced(): BalancedHost[] {
     const { work } = this.#config.balance;
-    return [...this.#members.values()].map(({ peer, stage, accepted, hello }) => {
+    const staying = [...this.#members.values()].filter(({ hello }) => !hello.leaving);
+    return staying.map(({ peer, stage, accepted, hello }) => {
       const { movable, secondsPerMicroBatch: seconds } = hello;
       // What it measured at the stage that it comes from tells how fast it will be.
       const here = seconds === null ? undefined : seconds * work[stage] / work[hello.stage ?? stage];

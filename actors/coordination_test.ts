@@ -121,6 +121,7 @@ class Model {
       secondsPerMicroBatch: null,
       movable: true,
       missed: 0,
+      leaving: false,
     };
     this.toCoordinator(peer, { kind: "hello", peer, hello });
   }
@@ -479,6 +480,7 @@ Deno.test("a host that asks for a stage is given the neediest one", () => {
     secondsPerMicroBatch: null,
     movable: true,
     missed: 0,
+    leaving: false,
     ...NO_PROMISE,
   });
   coordination.advance({ kind: "hello", peer: "a", hello: hello(0) });
@@ -515,6 +517,7 @@ Deno.test("a restart goes on at the latest step that every stage holds", () => {
         secondsPerMicroBatch: null,
         movable: true,
         missed: 0,
+        leaving: false,
         ...NO_PROMISE,
         ...promise,
       },

@@ -15,6 +15,7 @@ import {
   HELD_WALKS_MAX,
   HELLO_PERIOD_MS,
   LEASE_MS,
+  LEAVE_MS_MAX,
   LOAD_SECONDS_MAX,
   OFFER_MS_MAX,
   REFUSED_RETRY_MS,
@@ -114,6 +115,20 @@ export interface HostOptions {
   readonly snapshotEverySteps: number;
   /** Told what a person wants to know: stage, state and count of work. */
   readonly onChange?: (status: HostStatus) => void;
+  /** Told once, when this host was told to leave and is not needed any more. */
+  readonly onLeft?: (departure: Departure) => void;
+}
+
+/** What a host leaves behind. */
+export interface Departure {
+  /** The stage that it held, if any. */
+  readonly stage: number | undefined;
+  /** Steps that its state has taken. */
+  readonly step: number;
+  /** Other hosts that hold the state and go on; `undefined` if nobody could say so. */
+  readonly replicas: number | undefined;
+  /** Whether the state is on its own disk. */
+  readonly saved: boolean;
 }
 
 /** What a host's owner sees. */
@@ -124,6 +139,8 @@ export interface HostStatus {
   readonly step: number;
   /** Whether it takes in walks. */
   readonly serving: boolean;
+  /** Whether it was told to leave. */
+  readonly leaving: boolean;
   /** Whose orders it follows, while one is known. */
   readonly coordinator: PeerId | undefined;
   /** Micro-batches accumulated since the start. */
@@ -146,6 +163,8 @@ interface Held {
 
 /** Work waits in three queues; an earlier one goes first. */
 type Urgency = 0 | 1 | 2;
+const LEAVE_TIMER = "leave";
+
 const CONTROL: Urgency = 0;
 const BACKWARD: Urgency = 1;
 const FORWARD: Urgency = 2;
@@ -153,9 +172,19 @@ const FORWARD: Urgency = 2;
 /** What outlives a restart of the host's actor. */
 interface Memory {
   pledge: Pledge | undefined;
+  leaving: boolean;
 }
 
-type Order = "placed" | "restore" | "accepted" | "prepare" | "fence" | "reduce" | "apply" | "certified";
+type Order =
+  | "placed"
+  | "restore"
+  | "accepted"
+  | "prepare"
+  | "fence"
+  | "reduce"
+  | "apply"
+  | "certified"
+  | "relieved";
 
 /** A state that is wanted, and who has signed it; nobody has before the first step. */
 interface Proved {
@@ -200,6 +229,11 @@ class Host implements Role {
   /** Donors that have lied. */
   readonly #liars = new Set<PeerId>();
   #missed = 0;
+  #leaveTimer: Timer | undefined;
+  #leavingSinceMs = Infinity;
+  /** Others take the walks that this host would be sent. */
+  #isReplaced = false;
+  #departed = false;
   #helloTimer: Timer | undefined;
   #totalAccumulated = 0;
   #trouble: string | undefined;
@@ -230,6 +264,7 @@ class Host implements Role {
     this.#donation = new Donation(context);
     context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
     this.#setHelloTimer();
+    if (memory.leaving) this.#awaitRelief();
     if (options.stage !== undefined) this.#open(options.stage);
   }
 
@@ -284,13 +319,17 @@ class Host implements Role {
       case "reduce":
       case "apply":
       case "certified":
+      case "relieved":
         return this.#onOrder(from, message);
+      case "leave":
+        return this.#onLeave();
     }
   }
 
   stop(): void {
     this.#transfer?.cancel();
     this.#helloTimer?.cancel();
+    this.#leaveTimer?.cancel();
     void this.#stage?.close();
   }
 
@@ -618,6 +657,7 @@ class Host implements Role {
       secondsPerMicroBatch: this.#secondsPerMicroBatch(),
       movable: this.#movable,
       missed: this.#missed,
+      leaving: this.#memory.leaving,
       term,
       leader,
       latest: latestOf(electorates),
@@ -628,6 +668,7 @@ class Host implements Role {
     for (const peer of followed === undefined ? this.#trainers : [followed]) {
       this.#context.tell({ peer, actor: "coordinator" }, hello);
     }
+    this.#departIfIdle();
   }
 
   get #movable(): boolean {
@@ -722,6 +763,7 @@ class Host implements Role {
       const may = this.#movable && message.stage !== stage.index && !this.#applying;
       return may ? this.#moveTo(message.stage) : undefined;
     }
+    if (message.kind === "relieved") return this.#onRelieved(message);
     if (message.kind === "restore") return message.stage === stage.index ? this.#restore(message) : undefined;
     if (message.step !== stage.step) {
       this.#context.trace("order ignored", { order: message.kind, step: message.step, standsAt: stage.step });
@@ -770,6 +812,65 @@ class Host implements Role {
       case "certified":
         return this.#onCertified(message);
     }
+  }
+
+  // --- leaving ------------------------------------------------------------------------------------
+
+  /** What this host has counted is needed until the step is over; then it goes. */
+  #onLeave(): void {
+    if (this.#memory.leaving) return;
+    this.#memory.leaving = true;
+    this.#awaitRelief();
+    this.#sayHello();
+  }
+
+  #awaitRelief(): void {
+    this.#leavingSinceMs = this.#context.clock.nowMs();
+    this.#leaveTimer = this.#context.after(LEAVE_MS_MAX, { kind: "timer", name: LEAVE_TIMER, key: "" });
+  }
+
+  #departIfIdle(): void {
+    if (!this.#memory.leaving) return;
+    const isNeeded = this.#serving || this.#applying || this.#accumulated.size > 0;
+    // Another coordinator would have asked for what this host holds by then.
+    const waitedMs = this.#context.clock.nowMs() - this.#leavingSinceMs;
+    const isForgotten = this.#leader() === undefined && waitedMs > 2 * LEASE_MS;
+    if (!isNeeded || isForgotten) this.#depart(undefined);
+  }
+
+  #onRelieved({ replicas, now }: MessageOf<"relieved">): void {
+    if (!this.#memory.leaving) return;
+    if (now) return this.#depart(replicas);
+    this.#isReplaced = replicas > 0;
+    if (this.#isReplaced) this.#context.tell({ actor: "scout" }, { kind: "withdraw" });
+  }
+
+  #depart(replicas: number | undefined): void {
+    if (this.#departed) return;
+    this.#departed = true;
+    this.#leaveTimer?.cancel();
+    for (const held of [...this.#held.values()]) this.#break(held, "this host leaves");
+    this.#pause("leaving");
+    // The state before the first step follows from the run's seed.
+    const isWorthKeeping = this.#options.snapshots !== undefined && (this.#stage?.step ?? 0) > 0;
+    if (isWorthKeeping && !this.#isSaved() && this.#unsaved === undefined) this.#prepareSnapshot();
+    this.#whenIdle(() => {
+      this.#options.onLeft?.({
+        stage: this.#stage?.index,
+        step: this.#stage?.step ?? 0,
+        replicas,
+        saved: this.#isSaved(),
+      });
+    });
+  }
+
+  #isSaved(): boolean {
+    return this.#snapshots.some(({ stateHash }) => stateHash === this.#manifest?.stateHash);
+  }
+
+  /** Once everything that was begun is done, and what followed from it. */
+  #whenIdle(then: () => void): void {
+    this.#enqueue(CONTROL, () => this.#waiting[CONTROL].length === 0 ? then() : this.#whenIdle(then));
   }
 
   #serve(round: number): void {
@@ -888,7 +989,7 @@ class Host implements Role {
     if (snapshots === undefined) return false;
     // What was not proved by now was never going to be: some of its replicas died as they took the step.
     this.#unsaved = undefined;
-    if (this.#stage!.step % snapshotEverySteps === 0) this.#owesSnapshot = true;
+    if (this.#stage!.step % snapshotEverySteps === 0 || this.#memory.leaving) this.#owesSnapshot = true;
     return this.#owesSnapshot;
   }
 
@@ -947,6 +1048,7 @@ class Host implements Role {
   }
 
   #announce(): void {
+    if (this.#isReplaced || this.#departed) return;
     const stage = this.#stage!;
     this.#context.tell({ actor: "scout" }, {
       kind: "announce",
@@ -978,6 +1080,7 @@ class Host implements Role {
       stage: this.#stage?.index,
       step: this.#stage?.step ?? 0,
       serving: this.#serving,
+      leaving: this.#memory.leaving,
       coordinator: this.#leader(),
       accumulated: this.#totalAccumulated,
       trouble: this.#trouble,
@@ -1003,6 +1106,7 @@ class Host implements Role {
     if (walk.purpose === "train" && (message.coordinator !== leader || walk.term !== term)) {
       return refuse("this host follows another coordinator", HELLO_PERIOD_MS);
     }
+    if (walk.purpose === "train" && this.#isReplaced) return refuse("this host leaves", 60_000);
     const key = walkKey(walk);
     if (this.#held.has(key)) {
       this.#context.trace("duplicate walk", { from, walk: key });
@@ -1227,6 +1331,8 @@ class Host implements Role {
     switch (name) {
       case "hello":
         return this.#sayHello();
+      case LEAVE_TIMER:
+        return this.#depart(undefined);
       case DISPATCH_TIMER:
         return this.#dispatch.timer(key);
       case TRANSFER_TIMER:
@@ -1239,6 +1345,6 @@ class Host implements Role {
 
 /** The role of a stage host. */
 export function host(options: HostOptions) {
-  const memory: Memory = { pledge: options.pledges?.initial };
+  const memory: Memory = { pledge: options.pledges?.initial, leaving: false };
   return behaviour("host", (context) => new Host(context, options, memory));
 }

@@ -118,6 +118,9 @@ export const GATHER_MS = 750;
 /** The next step waits this long for a host whose state transfer came too late twice. */
 export const JOIN_HOLD_MS = 10_000;
 
+/** A host that was told to leave goes after this, though the step that it waits for does not end. */
+export const LEAVE_MS_MAX = 120_000;
+
 /** A donor keeps the copy of its state that it gives away for so long after the last request. */
 export const DONATION_LEASE_MS = 15_000;
 

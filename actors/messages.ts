@@ -155,6 +155,8 @@ const schemas = [
     secondsPerMicroBatch: finite.min(0).max(SECONDS_PER_MICRO_BATCH_MAX).nullable(),
     /** Whether it may be sent to another stage: its owner has not asked for this one. */
     movable: z.boolean(),
+    /** Whether it wants to go as soon as it is not needed any more. */
+    leaving: z.boolean(),
     /** Times that a transfer came too late; from the second on the coordinator waits for this host. */
     missed: count,
     /** The promise in force: its term, 0 before the first, and to whom. */
@@ -193,6 +195,8 @@ const schemas = [
   z.strictObject({ kind: z.literal("follow") }),
   /** The answer of a trainer that does. */
   z.strictObject({ kind: z.literal("leading"), term: count, step: count, done: z.boolean() }),
+  /** Coordinator to a host that wants to leave: how many others hold its stage, and whether it may go now. */
+  z.strictObject({ kind: z.literal("relieved"), term: count, replicas: count, now: z.boolean() }),
   /** Coordinator to host: hold this stage, in the place of any other. */
   z.strictObject({ kind: z.literal("placed"), term: count, stage }),
   /** Coordinator to host: get this state, from your disk or these donors. */
@@ -378,6 +382,8 @@ export type LocalMessage =
     /** Seconds of work that wait. */
     readonly load: number;
   }
+  /** The owner to the host: leave in good order. */
+  | { readonly kind: "leave" }
   /** A role to the scout: stop announcing. */
   | { readonly kind: "withdraw" }
   /** The scout: who offers this service now. */
@@ -429,6 +435,7 @@ const RECIPIENT = {
   backward: "host",
   givenUp: "host",
   placed: "host",
+  relieved: "host",
   restore: "host",
   accepted: "host",
   stateRequest: "host",

@@ -165,6 +165,7 @@ class World {
       secondsPerMicroBatch: null,
       movable: true,
       missed: 0,
+      leaving: false,
     };
     const leader = host.allegiance.leader(0);
     for (const rival of this.rivals) {

@@ -7,13 +7,13 @@
 import { join } from "node:path";
 import type { Logger } from "@logtape/logtape";
 import { assembleHost } from "../actors/assemble.ts";
-import type { HostStatus } from "../actors/host.ts";
+import type { Departure, HostStatus } from "../actors/host.ts";
 import { loadOrCreateIdentity } from "../actors/wire/identity.ts";
 import { WorkerStage } from "../stages/mod.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
 import { chooseDevice } from "./device.ts";
 import { fromBox, type HostOptions } from "./host_box.ts";
-import { listenForInterruption, rejectOnAbort } from "./interruption.ts";
+import { aborted, listenForInterruption } from "./interruption.ts";
 import { startLogging } from "./logging.ts";
 import { readManifest } from "./manifest_file.ts";
 import { joinRun } from "./member.ts";
@@ -43,11 +43,24 @@ async function serve(options: HostOptions): Promise<void> {
     onChange: narrate(options, log),
   });
   try {
-    await Promise.race([member.broken, rejectOnAbort(interruption.signal)]);
+    await Promise.race([member.broken, aborted(interruption.signal)]);
+    log.info("Leaving when the step is over; once more to leave at once");
+    const departure = await Promise.race([member.broken, host.leave()]);
+    tell(options, { kind: "left", ...departure });
+    tellDeparture(log, departure);
+    interruption.signal.throwIfAborted();
   } finally {
-    log.info("Leaving");
     host.stop();
   }
+}
+
+/** What becomes of the state of the stage. */
+function tellDeparture(log: Logger, { stage, step, replicas, saved }: Departure): void {
+  if (stage === undefined) return log.info("Left without a stage");
+  const disk = saved ? "its state is on the disk here" : "its state is not on the disk here";
+  if (replicas === 0) {
+    log.warn(`Left stage ${stage} empty: ${disk}, and the run waits until a host brings it back`, { step });
+  } else log.info(`Left stage ${stage}: ${disk}`, { step, ...replicas === undefined ? {} : { replicas } });
 }
 
 /** Tells a person what changes, and a machine everything. */

@@ -4,13 +4,19 @@
  * simulator run it; it holds no copy of any behaviour.
  */
 
-import { assembleHost, assembleTrainer, type Peer, type PeerParts } from "../actors/assemble.ts";
+import {
+  assembleHost,
+  assembleTrainer,
+  type HostPeer,
+  type Peer,
+  type PeerParts,
+} from "../actors/assemble.ts";
 import type { PeerId, Work } from "../actors/core/actor.ts";
 import type { Failure } from "../actors/core/cell.ts";
 import type { Clock } from "../actors/core/clock.ts";
 import { Simulation } from "../actors/core/simulation.ts";
 import type { TraceSink } from "../actors/core/trace.ts";
-import type { HostStatus, SnapshotStore } from "../actors/host.ts";
+import type { Departure, HostStatus, SnapshotStore } from "../actors/host.ts";
 import type { RunEvent } from "../actors/report.ts";
 import { MemoryHub, type MemoryHubOptions } from "../actors/wire/memory_wire.ts";
 import type { Wire } from "../actors/wire/wire.ts";
@@ -87,6 +93,7 @@ export class SimulatedSwarm {
   readonly statuses = new Map<PeerId, HostStatus>();
   readonly #options: SwarmOptions;
   readonly #peers = new Map<PeerId, Peer>();
+  readonly #hostPeers = new Map<PeerId, HostPeer>();
   readonly #eventsOf = new Map<PeerId, RunEvent[]>();
   readonly #wires = new Map<PeerId, Wire>();
   readonly #hosts = new Set<PeerId>();
@@ -123,21 +130,20 @@ export class SimulatedSwarm {
       this.#devices.set(peer, device);
       return CompiledStage.create({ device, manifest, index });
     });
-    this.#peers.set(
-      peer,
-      assembleHost(this.#parts(peer), {
-        openStage: async (index) => {
-          const opened = await openStage(index, peer);
-          this.stages.set(peer, opened);
-          return opened;
-        },
-        stage,
-        device: "reference",
-        snapshots,
-        snapshotEverySteps: this.#options.snapshotEverySteps,
-        onChange: (status) => this.statuses.set(peer, status),
-      }),
-    );
+    const host = assembleHost(this.#parts(peer), {
+      openStage: async (index) => {
+        const opened = await openStage(index, peer);
+        this.stages.set(peer, opened);
+        return opened;
+      },
+      stage,
+      device: "reference",
+      snapshots,
+      snapshotEverySteps: this.#options.snapshotEverySteps,
+      onChange: (status) => this.statuses.set(peer, status),
+    });
+    this.#peers.set(peer, host);
+    this.#hostPeers.set(peer, host);
   }
 
   startTrainer(peer: PeerId, resume = false): void {
@@ -174,6 +180,13 @@ export class SimulatedSwarm {
     return [...this.#peers.values()].map((it) => ({ peer: it.peer, mailboxes: it.mailboxes() }));
   }
 
+  /** Tells a host to leave. It is stopped once it is not needed any more. */
+  async leave(peer: PeerId): Promise<Departure> {
+    const departure = await this.#hostPeers.get(peer)!.leave();
+    this.stop(peer);
+    return departure;
+  }
+
   /** Lets a peer leave in good order: its last words still go out. */
   stop(peer: PeerId): void {
     this.#peers.get(peer)?.stop();
@@ -190,6 +203,7 @@ export class SimulatedSwarm {
 
   #forget(peer: PeerId): void {
     this.#peers.delete(peer);
+    this.#hostPeers.delete(peer);
     this.stages.delete(peer);
     this.statuses.delete(peer);
     this.rendezvous.gone?.(peer);
