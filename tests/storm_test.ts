@@ -106,6 +106,7 @@ async function ride(
 
   const broken = Promise.withResolvers<never>();
   const steps: Step[] = [];
+  let lastStepMs = clock.nowMs();
   const follow = async (): Promise<Ride> => {
     let before: ReadonlyMap<string, Holdings> | undefined;
     let stormSteps: number | undefined;
@@ -114,6 +115,7 @@ async function ride(
     for await (const event of swarm.train(data, join(folder, "output"))) {
       if (event.kind !== "step") continue;
       steps.push(event);
+      lastStepMs = clock.nowMs();
       await onProcesses(swarm.processes);
       const serving = event.hosts.reduce((sum, count) => sum + count, 0);
       if (before === undefined) {
@@ -134,8 +136,12 @@ async function ride(
     throw new Error("the trainer ended by itself");
   };
   const timer = clock.after(SECONDS * 1000 + PATIENCE_MS, () => {
-    const last = JSON.stringify(steps.at(-1));
-    broken.reject(new Error(`Cannot heal within ${PATIENCE_MS / 1000} s: the last step was ${last}`));
+    const agoSeconds = Math.round((clock.nowMs() - lastStepMs) / 1000);
+    const serving = steps.at(-1)?.hosts.join("·") ?? "none";
+    const patience = `${PATIENCE_MS / 1000} s`;
+    const last = `step ${steps.length} was the last, ${agoSeconds} s ago`;
+    const up = `with ${serving} hosts of ${storm.hosts.length} that are up`;
+    broken.reject(new Error(`Cannot heal within ${patience}: ${last}, ${up}`));
   });
   const following = follow();
   // Where something else has broken first, nobody listens to it any more.
