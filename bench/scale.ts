@@ -6,7 +6,6 @@
 
 import { join } from "node:path";
 import { HOME_DIRECTORY } from "../cli/box.ts";
-import { KademliaNetwork } from "../sim/kademlia.ts";
 import type { Scenario } from "../sim/scenario.ts";
 import { play } from "../sim/world.ts";
 import type { BenchContext, BenchRow } from "./row.ts";
@@ -90,18 +89,14 @@ export async function* benchScale(context: BenchContext): AsyncGenerator<BenchRo
 }
 
 async function measure(hosts: number, signal: AbortSignal): Promise<ScalePoint> {
-  let table: KademliaNetwork | undefined;
-  const outcome = await play(scenarioOf(hosts), {
-    signal,
-    rendezvous: (clock) => table = new KademliaNetwork(() => clock.epochMs()),
-  });
+  const outcome = await play(scenarioOf(hosts), { signal });
   if (outcome.violations.length > 0) {
     const [{ checker, words }] = outcome.violations;
     throw new Error(`Cannot measure ${hosts} hosts: ${checker}: ${words}`);
   }
   const sum = (of: (kind: string) => boolean) =>
     Object.entries(outcome.messages).reduce((total, [kind, count]) => of(kind) ? total + count : total, 0);
-  const { lookUps, hops, messages } = table!.counts;
+  const { lookUps, hops, messages } = outcome.lookUps;
   return {
     hosts,
     messagesOfWork: sum((kind) => WORK.has(kind)) / hosts / (outcome.steps * MICRO_BATCHES),

@@ -43,6 +43,7 @@ export function figures(scenario: Scenario, outcome: Outcome) {
     throughput: { overall: overall.applied, lastHour: lastHour.applied },
     assignment: { overall: overall.assigned, lastHour: lastHour.assigned },
     messages,
+    hopsPerLookUp: outcome.lookUps.hops / outcome.lookUps.lookUps,
     messagesPerHostAndMicroBatch: messages / (hostTime * microBatches),
     violations,
   };
@@ -74,6 +75,10 @@ export function report(scenario: Scenario, outcome: Outcome): string {
       `${format.rate(found.messages)}; ${
         found.messagesPerHostAndMicroBatch.toPrecision(3)
       } for each host and micro-batch`,
+    ],
+    [
+      "look-ups",
+      `${format.rate(outcome.lookUps.lookUps)}, of ${found.hopsPerLookUp.toFixed(1)} hops on the mean`,
     ],
     [
       "under way after heal",

@@ -20,12 +20,13 @@ import { WithinBounds } from "./checkers/within_bounds.ts";
 import { countingData, countingManifest } from "./counting_run.ts";
 import { CountingStage, type StageWatcher } from "./counting_stage.ts";
 import { type Fault, type FaultOf, lasts } from "./faults.ts";
+import { KademliaNetwork, type LookUpCounts } from "./kademlia.ts";
 import { LyingWire } from "./lying_wire.ts";
 import { MemorySnapshots } from "./memory_snapshots.ts";
 import { Network } from "./network.ts";
 import { type Scenario, trainerName } from "./scenario.ts";
 import { SkewedClock } from "./skewed_clock.ts";
-import { type SharedRendezvous, SimulatedSwarm } from "./swarm.ts";
+import { SimulatedSwarm } from "./swarm.ts";
 import { bestRate, type ThroughputPoint } from "./throughput.ts";
 import { Weather } from "./weather.ts";
 
@@ -37,8 +38,6 @@ export interface WorldOptions {
   readonly onEvent?: (event: RunEvent) => void;
   /** Told everything that actors note down. */
   readonly onTrace?: (event: TraceEvent) => void;
-  /** Where peers meet; default: a directory that all of them share. */
-  readonly rendezvous?: (clock: Clock) => SharedRendezvous;
   /** Virtual time between two looks at everything. Default: a 400th of the break phase, a second at least. */
   readonly lookMs?: number;
   /** Stands between a host and its stage: a test that a checker fires puts a faulty stage here. */
@@ -64,6 +63,8 @@ export interface Outcome {
   readonly replays: number;
   /** Frames that were sent, by kind of message. */
   readonly messages: Readonly<Record<string, number>>;
+  /** What it took to find each other. */
+  readonly lookUps: LookUpCounts;
   readonly points: readonly ThroughputPoint[];
 }
 
@@ -84,6 +85,7 @@ class World {
   readonly #scenario: Scenario;
   readonly #options: WorldOptions;
   readonly #swarm: SimulatedSwarm;
+  readonly #table = new KademliaNetwork(() => this.#clock.epochMs());
   readonly #clock: Clock;
   readonly #network: Network;
   readonly #weather: Weather;
@@ -160,7 +162,7 @@ class World {
         this.#counting.set(peer, stage);
         return Promise.resolve(options.spoil?.(stage, peer) ?? stage);
       },
-      rendezvous: options.rendezvous,
+      rendezvous: () => this.#table,
       trace: (event) => {
         options.onTrace?.(event);
         if (!this.#liars.has(event.peer)) this.#noCrash.traced(event);
@@ -205,6 +207,7 @@ class World {
       lost: this.#lost,
       replays: this.#replays,
       messages: this.#messages,
+      lookUps: this.#table.counts,
       points: this.#points,
     };
   }
