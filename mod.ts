@@ -20,7 +20,7 @@
 
 export * from "./actors/assemble.ts";
 export * from "./actors/core/mod.ts";
-export type { HostStatus, PledgeStore, SnapshotStore } from "./actors/host.ts";
+export type { Departure, HostStatus, KeptState, PledgeStore, SnapshotStore } from "./actors/host.ts";
 export type { Pledge } from "./actors/allegiance.ts";
 export type { Electorate, Tensor } from "./actors/messages.ts";
 export * from "./actors/report.ts";

@@ -78,7 +78,9 @@ export interface SnapshotStore {
 
 /** A state that is on a disk. */
 export interface KeptState {
+  /** Optimizer steps that it has taken. */
   readonly step: number;
+  /** Hex. */
   readonly stateHash: string;
   /** `undefined` if what is kept is none. */
   readonly proof: StateProof | undefined;

@@ -9,7 +9,8 @@
 
 import { z } from "zod";
 import type { PeerId } from "./core/actor.ts";
-import { type Announcement, signatureSchema as signature, stateProofSchema } from "../routing/mod.ts";
+import type { Announcement } from "../routing/mod.ts";
+import { signatureSchema as signature, stateProofSchema } from "../routing/state_proof.ts";
 import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
 import {
   ELECTORATES_MAX,

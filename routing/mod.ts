@@ -40,11 +40,9 @@ export {
   proveState,
   quorumOf,
   readProof,
-  signatureSchema,
   signState,
   type StateClaim,
   type StateProof,
-  stateProofSchema,
   type StateVote,
   UnprovedState,
 } from "./state_proof.ts";

@@ -14,6 +14,7 @@
 
 /** A host, as far as balance goes. */
 export interface BalancedHost {
+  /** Its name. */
   readonly peer: string;
   /** That it serves, or is on its way to. */
   readonly stage: number;
@@ -41,8 +42,11 @@ export interface BalanceRules {
 
 /** A host that should leave one stage for another. */
 export interface Move {
+  /** Who moves. */
   readonly peer: string;
+  /** The stage that it leaves. */
   readonly from: number;
+  /** The stage that it takes. */
   readonly to: number;
 }
 
@@ -139,7 +143,11 @@ export class Placement {
   readonly #stages: Stage[];
   readonly #speed: number;
 
-  /** @param hosts those that are there, and those on their way. */
+  /**
+   * Counts who is where.
+   *
+   * @param hosts those that are there, and those on their way.
+   */
   constructor(hosts: readonly BalancedHost[], rules: Pick<BalanceRules, "work" | "floor" | "ceiling">) {
     const speeds = speedsOf(hosts, rules.work);
     this.#rules = rules;

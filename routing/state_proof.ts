@@ -14,12 +14,13 @@ import type { Signer, Verify } from "./announcement.ts";
 export const PROOF_REPLICAS_MAX = 256;
 
 /** A proof as text: names and signatures of so many, with quotes and commas. */
-export const PROOF_TEXT_LENGTH_MAX = 4096 + PROOF_REPLICAS_MAX * (2 * 131 + 1200);
+export const PROOF_TEXT_LENGTH_MAX: number = 4096 + PROOF_REPLICAS_MAX * (2 * 131 + 1200);
 
 /** What is claimed of a state. */
 export interface StateClaim {
   /** Hash of the run's manifest, hex. */
   readonly run: string;
+  /** Which stage's state it is. */
   readonly stage: number;
   /** Optimizer steps that it has taken: at least one, as before that it follows from the run's seed. */
   readonly step: number;
@@ -29,6 +30,7 @@ export interface StateClaim {
 
 /** One replica's signature of a claim and the replicas. */
 export interface StateVote {
+  /** Who signed. */
   readonly peer: string;
   /** Hex. */
   readonly signature: string;
