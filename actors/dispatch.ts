@@ -60,8 +60,10 @@ export const DISPATCH_TIMER = "dispatch";
 export interface DispatchOwner {
   /** A walk that this dispatch can't see through any more. It has let go of it. */
   readonly broken: (walk: Walk, reason: string) => void;
-  /** A walk that nobody has computed for so long is broken. Without it the owner keeps the time. */
+  /** A walk that nobody takes, or whose takers are silent, for so long is broken. Without it the owner keeps the time. */
   readonly offerMsMax?: number;
+  /** Seconds that the owner needs itself for such a walk, 0 if it can't tell: hosts of which nothing is known may need as long. */
+  readonly ownSeconds?: () => number;
 }
 
 /** The walks that one role has on the way to one stage, and through it. */
@@ -246,6 +248,10 @@ export class Dispatch {
     if (what === "unexcused") return this.#onUnexcused(walk);
     const offer = this.#offers.get(walk);
     if (offer === undefined) return;
+    if (what === "silent" && offer.to !== undefined && this.#isAtWork(offer, offer.to)) {
+      // Slow, not silent: it works through what it has.
+      return this.#awaitComputed(offer, offer.to);
+    }
     if (this.#isTooOld(offer)) {
       const { walk, stage } = offer.message;
       this.giveUp(walk);
@@ -254,12 +260,13 @@ export class Dispatch {
     else this.#place(offer);
   }
 
+  /** Whether it has computed something since this walk's time began. */
+  #isAtWork({ admitted, waitingSinceMs }: Offer, to: PeerId): boolean {
+    return admitted && (this.#progressAtMs.get(to) ?? -Infinity) > waitingSinceMs;
+  }
+
   #onSilent(offer: Offer, to: PeerId): void {
     const nowMs = this.#context.clock.nowMs();
-    if (offer.admitted && (this.#progressAtMs.get(to) ?? -Infinity) > offer.waitingSinceMs) {
-      // Slow, not silent: it works through what it has.
-      return this.#awaitComputed(offer, to);
-    }
     const waitedSeconds = (nowMs - offer.sentAtMs) / 1000;
     this.#context.trace("hop timed out", { to, walk: offer.key, waitedSeconds });
     this.#router.timedOut(to, { tokens: offer.tokens, waitedSeconds, nowMs });
@@ -328,7 +335,8 @@ export class Dispatch {
 
   #awaitComputed(offer: Offer, to: PeerId): void {
     offer.waitingSinceMs = this.#context.clock.nowMs();
-    const usualMs = HOP_TIMEOUT_FACTOR * 1000 * this.#router.usualSeconds(to, offer.tokens);
+    const ownSeconds = this.#owner.ownSeconds?.() || undefined;
+    const usualMs = HOP_TIMEOUT_FACTOR * 1000 * this.#router.usualSeconds(to, offer.tokens, ownSeconds);
     this.#setTimer(offer, Math.max(HOP_TIMEOUT_MS_MIN, usualMs), "silent");
   }
 
@@ -336,7 +344,7 @@ export class Dispatch {
   #setTimer(offer: Offer, delayMs: number, what: "silent" | "again"): void {
     offer.timer?.cancel();
     const leftMs = (this.#owner.offerMsMax ?? Infinity) - this.#ageMs(offer);
-    const firstMs = Math.max(1, Math.min(delayMs, leftMs));
+    const firstMs = Math.max(1, offer.admitted ? delayMs : Math.min(delayMs, leftMs));
     offer.timer = firstMs === Infinity ? undefined : this.#timerFor(offer.key, firstMs, what);
   }
 

@@ -4,7 +4,7 @@ import { SeededEntropy } from "./core/seeded_entropy.ts";
 import { Simulation } from "./core/simulation.ts";
 import type { ActorSystem } from "./core/system.ts";
 import { Dispatch } from "./dispatch.ts";
-import { EXCUSE_MS_MAX, HOP_TIMEOUT_MS_MIN } from "./limits.ts";
+import { EXCUSE_MS_MAX, HOP_TIMEOUT_FACTOR, HOP_TIMEOUT_MS_MIN } from "./limits.ts";
 import { type Message, type MessageOf, type Walk, walkKey } from "./messages.ts";
 import { behaviour } from "./role.ts";
 import { announcementOf } from "./testing/announcement.ts";
@@ -37,7 +37,7 @@ class Sender {
   readonly broken: { readonly microBatch: number; readonly reason: string }[] = [];
   readonly dispatch: Dispatch;
 
-  constructor(seed = 1, offerMsMax?: number) {
+  constructor(seed = 1, offerMsMax?: number, ownSeconds = 0) {
     this.simulation = new Simulation({ seed, costs: { durationMs: () => 0, lane: () => undefined } });
     const system: ActorSystem<Message> = this.simulation.system<Message>({
       peer: "sender",
@@ -57,6 +57,7 @@ class Sender {
       dispatch = new Dispatch(context, {
         broken: ({ microBatch }, reason) => this.broken.push({ microBatch, reason }),
         offerMsMax,
+        ownSeconds: () => ownSeconds,
       });
       return {
         receive: ({ message }) => {
@@ -325,4 +326,28 @@ Deno.test("a walk that nobody takes for too long is broken, whatever it waits fo
   await sender.until(60_000);
   assert.deepEqual(sender.broken.map(({ microBatch }) => microBatch), [0]);
   assert.equal(sender.dispatch.size, 0);
+});
+
+Deno.test("a walk that waits its turn at a host that works is not too old, however long the queue", async () => {
+  const sender = new Sender(1, 60_000);
+  sender.find("a");
+  for (let i = 0; i < 40; i++) {
+    sender.dispatch.offer(forward(i), TOKENS);
+    sender.dispatch.admitted("a", { kind: "admitted", walk: walk(i), stage: 0 });
+  }
+  for (let i = 0; i < 40; i++) {
+    await sender.until((i + 1) * 3000);
+    sender.processed("a", i);
+  }
+  assert.deepEqual(sender.broken, []);
+  assert.deepEqual(sender.times(39), [0], "it was sent once");
+});
+
+Deno.test("while nothing is known of anybody, hosts may need as long as the sender does itself", async () => {
+  const sender = new Sender(1, undefined, 2);
+  sender.find("a");
+  sender.dispatch.offer(forward(0), TOKENS);
+  await sender.until(HOP_TIMEOUT_FACTOR * 2000 - 1);
+  assert.equal(sender.processed("a", 0), true);
+  assert.deepEqual(sender.times(0), [0]);
 });

@@ -428,6 +428,7 @@ class Host implements Role {
         if (held !== undefined && !held.returning) this.#break(held, reason);
       },
       offerMsMax: OFFER_MS_MAX,
+      ownSeconds: () => this.#workload.secondsOf(1, 0),
     });
   }
 

@@ -49,7 +49,16 @@ export const SNAPSHOTS_OFFERED_MAX = 4;
 export const STATE_PIECES_MAX = 3500;
 
 /** Micro-batches that a host keeps (queued, or waiting for their gradient). Above it it answers Refused. */
-export const HELD_WALKS_MAX = 16;
+export const HELD_WALKS_MAX = 32;
+
+/**
+ * Micro-batches that a trainer has under way, for each host of the first stage: so many for each stage, so
+ * that a host has four on the mean. With m of them waiting or computed at a host on the mean it is busy
+ * for about m / (m + 1) of the time.
+ */
+export const WALKS_PER_STAGE = 4;
+/** And at most so many, however many stages there are: chance gives some hosts more than the mean, and they have room for it. */
+export const WALKS_PER_HOST_MAX = HELD_WALKS_MAX / 2;
 
 /** Time that a refused sender is told to wait: about one micro-batch of a small stage. */
 export const REFUSED_RETRY_MS = 25;
@@ -103,7 +112,10 @@ export const WALK_TIMEOUT_DOUBLINGS_MAX = 4;
  */
 export const EXCUSE_MS_MAX = 2000;
 
-/** A host holds a walk that no host of the next stage has computed for so long: more than its issuer waits. */
+/**
+ * A host holds a walk that nobody takes, or whose takers are silent, for so long. One that waits its turn at
+ * a host that works is not given up here: its issuer does that.
+ */
 export const OFFER_MS_MAX = 60_000;
 
 /** After a walk's end the coordinator waits this long for reports that travel on other connections. */

@@ -7,7 +7,7 @@
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
-import { HELD_WALKS_MAX, REPORT_GRACE_MS } from "./limits.ts";
+import { REPORT_GRACE_MS, WALKS_PER_HOST_MAX, WALKS_PER_STAGE } from "./limits.ts";
 import { type Message, type MessageOf, type Tensor, type Walk, walkKey } from "./messages.ts";
 import { Patience } from "./patience.ts";
 import type { RunEvent } from "./report.ts";
@@ -36,6 +36,7 @@ export interface TrainerOptions {
 interface Underway {
   readonly walk: Walk;
   readonly mask: readonly number[];
+  sentAtMs: number;
   /** When the first stage had computed it: from then on the trainer keeps the time. */
   computedAtMs: number;
   timer: Timer | undefined;
@@ -59,12 +60,13 @@ class Trainer implements Role {
   /** Whose walks are fed, and under which term. */
   #leader: PeerId;
   #term = 0;
-  readonly #patience = new Patience();
+  readonly #patience: Patience;
 
   constructor(context: Context<Message>, options: TrainerOptions) {
     this.#context = context;
     this.#options = options;
     this.#leader = context.peer;
+    this.#patience = new Patience(options.stages);
     this.#dispatch = new Dispatch(context, { broken: (walk, reason) => this.#over(walk, reason) });
     context.tell({ actor: "scout" }, { kind: "watch", service: stageService(0), subscriber: context.actor });
   }
@@ -124,12 +126,12 @@ class Trainer implements Role {
   // --- sending ------------------------------------------------------------------------------------
 
   #send(walk: Walk, mask: readonly number[]): void {
-    this.#backlog.push({ walk, mask, computedAtMs: 0, timer: undefined });
+    this.#backlog.push({ walk, mask, sentAtMs: 0, computedAtMs: 0, timer: undefined });
     this.#sendBacklog();
   }
 
   #sendBacklog(): void {
-    const perHost = Math.min(2 * this.#options.stages, HELD_WALKS_MAX);
+    const perHost = Math.min(WALKS_PER_STAGE * this.#options.stages, WALKS_PER_HOST_MAX);
     const most = Math.max(1, this.#dispatch.hosts) * perHost;
     while (this.#underway.size < most) {
       const next = this.#backlog.shift();
@@ -145,6 +147,7 @@ class Trainer implements Role {
       ? microBatch(walk.step, walk.microBatch)
       : validationBatch(walk.microBatch);
     const tensor = (data: Int32Array): Tensor => ({ dataType: "i32", shape, data });
+    underway.sentAtMs = this.#context.clock.nowMs();
     this.#underway.set(walkKey(walk), underway);
     this.#dispatch.offer({
       kind: "forward",
@@ -173,7 +176,13 @@ class Trainer implements Role {
     const underway = this.#underway.get(key);
     if (underway === undefined) return;
     underway.computedAtMs = this.#context.clock.nowMs();
-    underway.timer = this.#context.after(this.#patience.ms, { kind: "timer", name: WALK_TIMER, key });
+    this.#patience.hopped(underway.computedAtMs - underway.sentAtMs);
+    this.#awaitEnd(underway, this.#patience.ms);
+  }
+
+  #awaitEnd(underway: Underway, delayMs: number): void {
+    const key = walkKey(underway.walk);
+    underway.timer = this.#context.after(delayMs, { kind: "timer", name: WALK_TIMER, key });
   }
 
   // --- ends ---------------------------------------------------------------------------------------
@@ -222,15 +231,23 @@ class Trainer implements Role {
     if (name === WALK_TIMER) {
       const underway = this.#underway.get(key);
       if (underway === undefined) return;
-      const { walk, computedAtMs } = underway;
-      this.#patience.disappointed(computedAtMs, this.#context.clock.nowMs());
-      this.#dispatch.giveUp(walk);
-      return this.#over(walk, "nothing was heard of it");
+      return this.#onWalkTimer(underway);
     }
     const [microBatch, attempt, step] = key.split(" ").map(Number);
     if (this.#validation?.step === step) {
       this.#send({ purpose: "evaluate", term: this.#term, step, round: 0, microBatch, attempt }, []);
     }
+  }
+
+  #onWalkTimer(underway: Underway): void {
+    const { walk, computedAtMs } = underway;
+    const nowMs = this.#context.clock.nowMs();
+    // Others that have come back since may have taught more patience.
+    const leftMs = computedAtMs + this.#patience.ms - nowMs;
+    if (leftMs > 0) return this.#awaitEnd(underway, leftMs);
+    this.#patience.disappointed(computedAtMs, nowMs);
+    this.#dispatch.giveUp(walk);
+    this.#over(walk, "nothing was heard of it");
   }
 
   // --- validation ---------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ interface Known {
   /** Of what it has done: how long it is waited for. */
   readonly usual: Pace;
   readonly cooloff: Cooloff;
-  /** Seconds of work given so far: as charged, and once it is settled, as it was. */
+  /** Seconds of work given so far, as charged. */
   priority: number;
   /** Work that has not been settled, and what it was charged. */
   openTasks: number;
@@ -115,13 +115,20 @@ export class Router {
     const urgent = all.every(({ cooloff }) => cooloff.isPaused(nowMs));
     const free = all.filter(({ cooloff }) => cooloff.freeAtMs(urgent) <= nowMs);
     this.#catchUp(free);
-    const chosen = leastPriority(free, this.#uniform);
+    const fastest = this.#fastestSecondsPerToken();
+    const expected = ({ pace }: Known) => (pace.secondsPerToken ?? fastest) * tokens;
+    // What a peer still has to do counts twice: whoever has a queue by now is not given more until it is done.
+    const candidates = free.map((known) => ({
+      known,
+      priority: known.priority + known.openTasks * expected(known),
+    }));
+    const chosen = leastPriority(candidates, this.#uniform)?.known;
     if (chosen === undefined) {
       const times = all.map(({ cooloff }) => cooloff.freeAtMs(urgent));
       return { peer: undefined, retryAtMs: times.length === 0 ? undefined : Math.min(...times) };
     }
     this.#level = chosen.priority;
-    const seconds = this.#expected(chosen, tokens);
+    const seconds = expected(chosen);
     chosen.priority += seconds;
     chosen.openTasks++;
     chosen.openSeconds += seconds;
@@ -131,10 +138,10 @@ export class Router {
 
   /**
    * Seconds that a peer has usually needed; of one that has done nothing, what the slowest of the others
-   * needs. Twice as long for each failure in a row, as it may be slower than anybody thought. Time-outs
+   * needs, or if none has done anything, `unknownSeconds`. Twice as long for each failure in a row, as it may be slower than anybody thought. Time-outs
    * don't count here: they would make the next one longer and longer.
    */
-  usualSeconds(peer: string, tokens: number): number {
+  usualSeconds(peer: string, tokens: number, unknownSeconds = SECONDS_PER_TOKEN_UNKNOWN * tokens): number {
     const known = this.#known.get(peer);
     if (known === undefined) return 0;
     let { secondsPerToken } = known.usual;
@@ -143,15 +150,16 @@ export class Router {
         secondsPerToken = Math.max(secondsPerToken ?? 0, usual.secondsPerToken ?? 0);
       }
     }
-    const seconds = (secondsPerToken || SECONDS_PER_TOKEN_UNKNOWN) * tokens;
+    const seconds = secondsPerToken ? secondsPerToken * tokens : unknownSeconds;
     return seconds * 2 ** Math.min(known.cooloff.failures, DOUBLINGS_MAX);
   }
 
-  /** The task was computed in so many seconds: they replace what was charged. Whether it is a success is another question. */
+  /** The task was computed in so many seconds. Whether it is a success is another question. */
   settle(peer: string, { tokens, seconds }: { readonly tokens: number; readonly seconds: number }): void {
     const known = this.#known.get(peer);
     if (known === undefined) return;
     this.#sample(known, seconds, tokens);
+    this.#closeTask(known);
     known.usual.sample(paceOf(seconds, tokens));
     known.absences = 0;
   }
@@ -213,14 +221,14 @@ export class Router {
   /** A task was taken back. What was charged for it is given back. */
   withdrawn(peer: string): void {
     const known = this.#known.get(peer);
-    if (known !== undefined) this.#replaceCharge(known, 0);
+    if (known !== undefined) this.#giveBack(known);
   }
 
   /** It has no room until then: not a failure. What was charged for the task is given back. */
   refused(peer: string, retryAtMs: number): void {
     const known = this.#known.get(peer);
     if (known === undefined) return;
-    this.#replaceCharge(known, 0);
+    this.#giveBack(known);
     known.cooloff.refused(retryAtMs);
     known.stoodAside = true;
   }
@@ -271,23 +279,26 @@ export class Router {
     }
   }
 
-  #expected({ pace }: Known, tokens: number): number {
-    let secondsPerToken = pace.secondsPerToken;
-    if (secondsPerToken === undefined) {
-      for (const { pace } of this.#known.values()) {
-        secondsPerToken = Math.min(secondsPerToken ?? Infinity, pace.secondsPerToken ?? Infinity);
-      }
+  /** What is expected of those who have done nothing yet. */
+  #fastestSecondsPerToken(): number {
+    let fastest = Infinity;
+    for (const { pace } of this.#known.values()) {
+      fastest = Math.min(fastest, pace.secondsPerToken ?? Infinity);
     }
-    if (secondsPerToken === undefined || secondsPerToken === Infinity) {
-      secondsPerToken = SECONDS_PER_TOKEN_UNKNOWN;
-    }
-    return secondsPerToken * tokens;
+    return fastest === Infinity ? SECONDS_PER_TOKEN_UNKNOWN : fastest;
   }
 
+  /**
+   * One sample moves the pace, and so what is charged from now on. What was charged stays: a single
+   * wait in a queue that others have filled would keep everybody away for as long, all at once.
+   */
   #sample(known: Known, seconds: number, tokens: number): void {
-    const secondsPerToken = paceOf(seconds, tokens);
-    known.pace.sample(secondsPerToken);
-    this.#replaceCharge(known, secondsPerToken * tokens);
+    // What was charged before anything was known was a guess.
+    if (known.pace.secondsPerToken === undefined) {
+      known.priority -= known.openSeconds;
+      known.openSeconds = 0;
+    }
+    known.pace.sample(paceOf(seconds, tokens));
   }
 
   /** What else it was given goes to others, and is not charged. */
@@ -299,12 +310,16 @@ export class Router {
     known.stoodAside = true;
   }
 
-  /** Settles one open task; which one makes no difference in sum. */
-  #replaceCharge(known: Known, seconds: number): void {
-    if (known.openTasks === 0) return;
+  /** One open task was done, or taken back; which one makes no difference in sum. @returns what it was charged. */
+  #closeTask(known: Known): number {
+    if (known.openTasks === 0) return 0;
     const charged = known.openSeconds / known.openTasks;
     known.openTasks--;
     known.openSeconds -= charged;
-    known.priority += seconds - charged;
+    return charged;
+  }
+
+  #giveBack(known: Known): void {
+    known.priority -= this.#closeTask(known);
   }
 }

@@ -88,6 +88,28 @@ Deno.test("a peer that becomes slow is given less", () => {
   assert.ok(after > 80 && after < 140, `${after}`);
 });
 
+Deno.test("one long wait in a queue doesn't keep a peer away for as long", () => {
+  const router = routerOf(["unlucky", "a", "b"]);
+  const settle = (peer: string) => router.settle(peer, { tokens: TOKENS, seconds: 1 });
+  counts(router, 300, { underWay: 1, settle });
+  router.settle("unlucky", { tokens: TOKENS, seconds: 20 });
+  const chosen = counts(router, 30, { underWay: 1, settle });
+  assert.ok(chosen.get("unlucky")! >= 5, `${chosen.get("unlucky")}`);
+});
+
+Deno.test("who still has what it was given is given less until it is done", () => {
+  const router = routerOf(["stuck", "free"]);
+  const settle = (peer: string) => router.settle(peer, { tokens: TOKENS, seconds: 1 });
+  counts(router, 100, { underWay: 1, settle });
+  const first: string[] = [];
+  for (let task = 0; task < 8; task++) {
+    const peer = router.choose({ tokens: TOKENS, nowMs: 0 }).peer!;
+    first.push(peer);
+    if (peer === "free") settle(peer);
+  }
+  assert.ok(first.filter((peer) => peer === "stuck").length <= 3, first.join());
+});
+
 Deno.test("a newcomer is tried at once, and not flooded", () => {
   const router = routerOf(["a", "b"]);
   const settle = (peer: string) => router.settle(peer, { tokens: TOKENS, seconds: 1 });
@@ -226,6 +248,7 @@ Deno.test("a peer is waited for as it usually takes, an untried one as the slowe
   router.settle("two", { tokens: TOKENS, seconds: 2 });
   assert.equal(router.usualSeconds("two", 2 * TOKENS), 4);
   assert.equal(router.usualSeconds("untried", 2 * TOKENS), 8);
+  assert.equal(routerOf(["one"]).usualSeconds("one", TOKENS, 7), 7, "nothing is known of anybody");
   router.timedOut("two", { tokens: TOKENS, waitedSeconds: 100, nowMs: 0 });
   assert.equal(router.usualSeconds("two", 2 * TOKENS), 8);
 });

@@ -40,7 +40,7 @@ const GRACEFUL_SHARE = 0.3;
 /** The world: four corners of it, and homes with anything from a phone line to a fibre. */
 const NETWORK = { regions: 12, latencyMsMax: 150, bytesPerSecondMin: 1e6, bytesPerSecondMax: 1.25e8 };
 /** Micro-batches of a step for each host of a stage: enough that the ends of a step weigh little. */
-export const MICRO_BATCHES_PER_HOST = 32;
+export const MICRO_BATCHES_PER_HOST = 96;
 /** The most that a step may have. */
 export const MICRO_BATCHES_MAX = 4096;
 /** A step of a swarm at its best takes some time, and the way back to it some times as long. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { HELD_WALKS_MAX } from "../actors/limits.ts";
 import type { StepUpdate } from "../stages/mod.ts";
 import { OneStage } from "./checkers/one_stage.ts";
 import type { CountingStage } from "./counting_stage.ts";
@@ -38,6 +39,23 @@ Deno.test("a quiet world runs, and no checker fires", async () => {
   assert.ok(outcome.stepsBeforeHeal > 5);
   assert.equal(outcome.lost, 0);
   assert.ok(outcome.points.at(-1)!.serving.every((hosts) => hosts >= 2));
+});
+
+Deno.test("however slow the work is, no walk that is under way is sent again", async () => {
+  const { network } = drawScenario(1, []);
+  for (const forwardMs of [400, 4000]) {
+    const backwardMs = 2 * forwardMs;
+    const outcome = await play(quiet({
+      forwardMs,
+      backwardMs,
+      microBatchesPerStep: 64,
+      network,
+      breakMs: 300 * forwardMs,
+      boundMs: 600 * forwardMs,
+    }));
+    assert.deepEqual([outcome.violations, outcome.replays], [[], 0]);
+    assert.ok(outcome.steps >= 2);
+  }
 });
 
 Deno.test("the same scenario has the same outcome, also after a trip through a file", async () => {
@@ -98,7 +116,9 @@ Deno.test("a host that holds two stages, or counts for two, is seen", () => {
 });
 
 Deno.test("a stage that keeps more than it may is seen", async () => {
-  const options = spoiling((stage) => Object.defineProperty(stage, "kept", { get: () => 17 }));
+  const options = spoiling((stage) =>
+    Object.defineProperty(stage, "kept", { get: () => HELD_WALKS_MAX + 1 })
+  );
   assert.deepEqual(await checkersThatFire(options), ["within bounds"]);
 });
 
