@@ -7,6 +7,7 @@ import type { DataType } from "./device.ts";
 import type { Value } from "./graph.ts";
 import type { OnnxWriter } from "./onnx/writer.ts";
 import type { Shape, ShapeRule } from "./shapes.ts";
+import type { WgslTensor, WgslWriter } from "./webgpu/writer.ts";
 
 /** An input of an op. */
 export interface Port<Type extends DataType = DataType> {
@@ -52,6 +53,9 @@ export type OutputTensors<Outputs extends readonly string[]> = {
 
 /** One ONNX value name for each of a row's inputs or outputs. */
 export type Names<Ports extends readonly unknown[]> = { readonly [Index in keyof Ports]: string };
+
+/** One tensor of a WebGPU plan for each of a row's inputs or outputs. */
+export type WgslTensors<Ports extends readonly unknown[]> = { readonly [Index in keyof Ports]: WgslTensor };
 
 /** Where a gradient rule writes its ops. It may mix forward values and gradients. */
 export interface GradientWriter {
@@ -107,6 +111,13 @@ export interface OpRow<
     attributes: Attributes,
     shapes: readonly Shape[],
   ): Names<Outputs>;
+  /** Writes WGSL dispatches that fill every element of the outputs. */
+  webgpu?(
+    writer: WgslWriter,
+    inputs: WgslTensors<Inputs>,
+    outputs: WgslTensors<Outputs>,
+    attributes: Attributes,
+  ): void;
 }
 
 /** Checks a row's types where it is written. */

@@ -1,0 +1,62 @@
+/**
+ * How a row of the table of ops spells itself for WebGPU: which WGSL runs, on
+ * which tensors, in how many workgroups. Sizes are known by then: a plan is
+ * made for each set of sizes that a program meets, and kept. A row sees no
+ * buffer and no queue.
+ */
+
+/** How the elements of a tensor lie in the device's memory. */
+export type Storage = "f32" | "f16" | "i32";
+
+/** A tensor of a plan: an input or output of the op, or scratch space. */
+export interface WgslTensor {
+  /** Of its elements. Interior values are `f16` where the run asks for it and the adapter can. */
+  readonly storage: Storage;
+  /** Sizes, the slowest dimension first. */
+  readonly shape: readonly number[];
+}
+
+/** What the adapter can do, as far as a plan depends on it. */
+export interface WgslLimits {
+  /** Whether `enable f16;` is allowed. */
+  readonly f16: boolean;
+  /** Bytes of `var<workgroup>` in one workgroup; at least 16,384. */
+  readonly workgroupStorageBytes: number;
+  /** Invocations in one workgroup; at least 256. */
+  readonly workgroupInvocations: number;
+  /** Workgroups in one dimension of a dispatch; at least 65,535. */
+  readonly workgroupsPerDimension: number;
+}
+
+/** One kernel, run once. */
+export interface Dispatch {
+  /**
+   * WGSL files, put one behind the other; the last one holds `fn main`. Before
+   * them the device writes `enable f16;` if a type needs it, then `types` as
+   * `alias`es and `constants` as `const`s: whole numbers as `u32`, others as
+   * `f32`, true and false as `bool`.
+   */
+  readonly source: readonly URL[];
+  /** Sizes and numbers that this dispatch is specialised by. */
+  readonly constants?: Readonly<Record<string, number | boolean>>;
+  /** Numbers that stay `f32` even when they are whole. */
+  readonly floats?: Readonly<Record<string, number>>;
+  /** Element types by the names that the files give them, as in `{ X: x.storage }`. */
+  readonly types?: Readonly<Record<string, Storage>>;
+  /**
+   * What `@group(0) @binding(0)`, `(1)`, … are, in their order. A file declares those that it only reads
+   * as `var<storage, read>` and the others as `var<storage, read_write>`; none appears twice.
+   */
+  readonly bindings: readonly WgslTensor[];
+  /** Workgroups in x, y and z, each 1 to `workgroupsPerDimension`. */
+  readonly workgroups: readonly [number, number, number];
+}
+
+/** Where a row writes its plan. Dispatches run in order, each after the last one's writes. */
+export interface WgslWriter {
+  readonly limits: WgslLimits;
+  /** Adds a kernel. */
+  dispatch(dispatch: Dispatch): void;
+  /** A tensor that lives until this op's last dispatch. Its contents are left over from another one. */
+  scratch(storage: Storage, shape: readonly number[]): WgslTensor;
+}
