@@ -4,13 +4,17 @@
  * queries (S > T) the queries are the last T of the S positions.
  * (Vaswani et al., 2017, equation 1; Ainslie et al., 2023.)
  *
+ * What the gradient needs of the softmax is the logarithm of its denominator
+ * alone, one number for each query (Dao, 2023, section 3). Nothing of size
+ * T · S outlives the op.
+ *
  * Shapes: `q [B, T, H·D]`, `k` and `v [B, S, Hkv·D]`
- * → `y [B, T, H·D]`, `probabilities [B, H, T, S]`.
+ * → `y [B, T, H·D]`, `logSumExp [B, H, T]`.
  */
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
-import { batchedProduct, causalBias, foldGroups, mergeHeads, splitHeads } from "./attention_onnx.ts";
+import { batchedProduct, foldGroups, maskedScores, mergeHeads, splitHeads } from "./attention_onnx.ts";
 
 export interface AttentionAttributes {
   /** Query heads, H. */
@@ -22,7 +26,7 @@ export interface AttentionAttributes {
 }
 
 const rule = shapeRule<AttentionAttributes>(
-  "B T Q, B S K, B S K -> B T Q, B H T S",
+  "B T Q, B S K, B S K -> B T Q, B H T",
   ({ heads, keyValueHeads, headWidth }) => ({
     Q: heads * headWidth,
     K: keyValueHeads * headWidth,
@@ -32,7 +36,7 @@ const rule = shapeRule<AttentionAttributes>(
 
 export const attention = defineOp({
   inputs: [floats("q"), floats("k"), floats("v")],
-  outputs: ["y", "probabilities"],
+  outputs: ["y", "logSumExp"],
   shapes(inputs, attributes: AttentionAttributes) {
     const { heads, keyValueHeads } = attributes;
     if (heads % keyValueHeads !== 0) {
@@ -45,7 +49,7 @@ export const attention = defineOp({
     }
     return outputs;
   },
-  reference([q, k, v], [y, probabilities], { heads, keyValueHeads, headWidth }) {
+  reference([q, k, v], [y, logSumExp], { heads, keyValueHeads, headWidth }) {
     const [batch, length] = q.shape;
     const keys = k.shape[1];
     const scale = 1 / Math.sqrt(headWidth);
@@ -70,37 +74,38 @@ export const attention = defineOp({
           let total = 0;
           for (let s = 0; s < seen; s++) total += scores[s] = Math.exp(scores[s] - greatest);
           sums.fill(0);
-          const row = ((b * heads + h) * length + t) * keys;
           for (let s = 0; s < seen; s++) {
             const value = keyAt(s);
             const share = scores[s] / total;
-            probabilities.data[row + s] = share;
             for (let d = 0; d < headWidth; d++) sums[d] += share * v.data[value + d];
           }
           y.data.set(sums, query);
+          logSumExp.data[(b * heads + h) * length + t] = greatest + Math.log(total);
         }
       }
     }
   },
-  gradient(writer, upstream, [q, k, v], [y, probabilities], attributes) {
-    return writer.op("attentionGradient", [q, k, v, y, probabilities, upstream], {
+  gradient(writer, upstream, [q, k, v], [y, logSumExp], attributes) {
+    return writer.op("attentionGradient", [q, k, v, y, logSumExp, upstream], {
       ...attributes,
     });
   },
   onnx(writer, [q, k, v], attributes, [qShape, kShape]) {
-    const { heads, keyValueHeads, headWidth } = attributes;
+    const { heads, keyValueHeads } = attributes;
     const queries = splitHeads(writer, q, heads, attributes);
     const keys = splitHeads(writer, k, keyValueHeads, attributes);
     const values = splitHeads(writer, v, keyValueHeads, attributes);
-    const scores = batchedProduct(writer, queries, keys, {
-      transposeRight: true,
-      scale: 1 / Math.sqrt(headWidth),
-    });
-    const perHead = writer.node("Reshape", [scores, writer.int64([0, heads, -1, 0])]);
-    const masked = writer.node("Add", [perHead, causalBias(writer, qShape[1], kShape[1])]);
-    const probabilities = writer.node("Softmax", [masked], { axis: { int: -1 } });
+    const scores = maskedScores(writer, queries, keys, attributes, [qShape, kShape]);
+    const probabilities = writer.node("Softmax", [scores], { axis: { int: -1 } });
+    // The greatest probability is exp(0) over the denominator: no second pass of exponentials.
+    const greatest = (name: string) =>
+      writer.node("ReduceMax", [name, writer.int64([-1])], { keepdims: { int: 0 } });
+    const logSumExp = writer.node("Sub", [
+      greatest(scores),
+      writer.node("Log", [greatest(probabilities)]),
+    ]);
     const grouped = foldGroups(writer, probabilities, attributes);
     const y = mergeHeads(writer, batchedProduct(writer, grouped, values), heads, attributes);
-    return [y, probabilities];
+    return [y, logSumExp];
   },
 });

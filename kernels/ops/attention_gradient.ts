@@ -1,17 +1,17 @@
 /**
- * Gradient of `attention` from its saved probabilities P: with dP = dy vᵀ and
- * δ = Σ over D of dy·y (which is Σ over S of P·dP), dS = P · (dP − δ); then
- * dq = dS k / √D, dk = dSᵀ q / √D and dv = Pᵀ dy.
- * (Dao et al., 2022, appendix B.2, for δ.)
+ * Gradient of `attention`. The probabilities are computed again from the scores:
+ * P = exp(q kᵀ / √D − logSumExp). With dP = dy vᵀ and δ = Σ over D of dy·y (which
+ * is Σ over S of P·dP), dS = P · (dP − δ); then dq = dS k / √D, dk = dSᵀ q / √D
+ * and dv = Pᵀ dy. (Dao, 2023, section 3.1.)
  *
- * Shapes: `q`, `y`, `dy [B, T, H·D]`, `k`, `v [B, S, Hkv·D]`, `probabilities [B, H, T, S]`
+ * Shapes: `q`, `y`, `dy [B, T, H·D]`, `k`, `v [B, S, Hkv·D]`, `logSumExp [B, H, T]`
  * → `dq [B, T, H·D]`, `dk` and `dv [B, S, Hkv·D]`.
  */
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
 import type { AttentionAttributes } from "./attention.ts";
-import { batchedProduct, foldGroups, mergeHeads, splitHeads } from "./attention_onnx.ts";
+import { batchedProduct, foldGroups, maskedScores, mergeHeads, splitHeads } from "./attention_onnx.ts";
 
 export const attentionGradient = defineOp({
   inputs: [
@@ -19,12 +19,12 @@ export const attentionGradient = defineOp({
     floats("k"),
     floats("v"),
     floats("y"),
-    floats("probabilities"),
+    floats("logSumExp"),
     floats("dy"),
   ],
   outputs: ["dq", "dk", "dv"],
   shapes: shapeRule<AttentionAttributes>(
-    "B T Q, B S K, B S K, B T Q, B H T S, B T Q -> B T Q, B S K, B S K",
+    "B T Q, B S K, B S K, B T Q, B H T, B T Q -> B T Q, B S K, B S K",
     ({ heads, keyValueHeads, headWidth }) => ({
       Q: heads * headWidth,
       K: keyValueHeads * headWidth,
@@ -32,7 +32,7 @@ export const attentionGradient = defineOp({
     }),
   ),
   reference(
-    [q, k, v, y, probabilities, dy],
+    [q, k, v, y, logSumExp, dy],
     [dq, dk, dv],
     { heads, keyValueHeads, headWidth },
   ) {
@@ -48,15 +48,19 @@ export const attentionGradient = defineOp({
         const keyHead = Math.floor(h / group);
         for (let t = 0; t < length; t++) {
           const query = ((b * length + t) * heads + h) * headWidth;
-          const row = ((b * heads + h) * length + t) * keys;
+          const denominator = logSumExp.data[(b * heads + h) * length + t];
           let delta = 0;
           for (let d = 0; d < headWidth; d++) delta += dy.data[query + d] * y.data[query + d];
           querySums.fill(0);
           for (let s = 0; s <= keys - length + t; s++) {
             const key = ((b * keys + s) * keyValueHeads + keyHead) * headWidth;
-            const share = probabilities.data[row + s];
+            let score = 0;
             let byShare = 0;
-            for (let d = 0; d < headWidth; d++) byShare += dy.data[query + d] * v.data[key + d];
+            for (let d = 0; d < headWidth; d++) {
+              score += q.data[query + d] * k.data[key + d];
+              byShare += dy.data[query + d] * v.data[key + d];
+            }
+            const share = Math.exp(score * scale - denominator);
             const byScore = share * (byShare - delta) * scale;
             for (let d = 0; d < headWidth; d++) {
               querySums[d] += byScore * k.data[key + d];
@@ -71,7 +75,7 @@ export const attentionGradient = defineOp({
     dk.data.set(keySums);
     dv.data.set(valueSums);
   },
-  onnx(writer, [q, k, v, y, probabilities, dy], attributes) {
+  onnx(writer, [q, k, v, y, logSumExp, dy], attributes, [qShape, kShape]) {
     const { heads, keyValueHeads, headWidth } = attributes;
     const scale = 1 / Math.sqrt(headWidth);
     const queries = splitHeads(writer, q, heads, attributes);
@@ -83,6 +87,9 @@ export const attentionGradient = defineOp({
       writer.node("Mul", [upstream, results]),
       writer.int64([-1]),
     ]);
+    const scores = maskedScores(writer, queries, keys, attributes, [qShape, kShape]);
+    const denominators = writer.node("Unsqueeze", [logSumExp, writer.int64([-1])]);
+    const probabilities = writer.node("Exp", [writer.node("Sub", [scores, denominators])]);
     const shares = foldGroups(writer, probabilities, attributes);
     const byShare = batchedProduct(writer, upstream, values, { transposeRight: true });
     const byScore = writer.node("Mul", [shares, writer.node("Sub", [byShare, delta])]);

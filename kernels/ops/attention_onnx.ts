@@ -5,7 +5,7 @@
  */
 
 import type { OnnxWriter } from "../onnx/writer.ts";
-import type { Dimension } from "../shapes.ts";
+import type { Dimension, Shape } from "../shapes.ts";
 import type { AttentionAttributes } from "./attention.ts";
 
 /** `[B, T, H·D]` → `[B, Hkv, G·T, D]`. For keys and values G is 1. */
@@ -70,8 +70,24 @@ export function batchedProduct(
   })[0];
 }
 
+/** Scaled scores of `[B, Hkv, G·T, D]` and `[B, Hkv, S, D]` → `[B, H, T, S]`, −∞ where a key is not seen. */
+export function maskedScores(
+  writer: OnnxWriter,
+  queries: string,
+  keys: string,
+  { heads, headWidth }: AttentionAttributes,
+  [qShape, kShape]: readonly Shape[],
+): string {
+  const scores = batchedProduct(writer, queries, keys, {
+    transposeRight: true,
+    scale: 1 / Math.sqrt(headWidth),
+  });
+  const perHead = writer.node("Reshape", [scores, writer.int64([0, heads, -1, 0])]);
+  return writer.node("Add", [perHead, causalBias(writer, qShape[1], kShape[1])]);
+}
+
 /** `[T, S]`: 0 where query t may see key s, that is s ≤ S − T + t, and −∞ elsewhere. */
-export function causalBias(writer: OnnxWriter, queries: Dimension, keys: Dimension): string {
+function causalBias(writer: OnnxWriter, queries: Dimension, keys: Dimension): string {
   const [queryCount, keyCount] = [writer.dimension(queries), writer.dimension(keys)];
   const range = (count: string) =>
     writer.node("Range", [writer.int64(0), writer.node("Squeeze", [count]), writer.int64(1)]);

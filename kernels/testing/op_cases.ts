@@ -127,17 +127,17 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
   attentionGradient: {
     instance(sizes, draw) {
       const { inputs: [q, k, v], attributes } = OP_CASES.attention.instance(sizes, draw);
-      const [y, probabilities] = OP_CASES.attention.formula(
+      const [y, logSumExp] = OP_CASES.attention.formula(
         [q, k, v],
         attributes as Record<string, number>,
       ).map(rounded);
-      return { inputs: [q, k, v, y, probabilities, draw.floats(...q.shape)], attributes };
+      return { inputs: [q, k, v, y, logSumExp, draw.floats(...q.shape)], attributes };
     },
     magnitudes: ([q, k, v, , , dy], { headWidth, heads }) => {
       const slope = greatestOf(dy) * greatestOf(v) * headWidth;
       return [slope * greatestOf(k), slope * greatestOf(q) * heads, greatestOf(dy) * heads];
     },
-    formula([q, k, v, , p, dy], { heads, keyValueHeads, headWidth }) {
+    formula([q, k, v, , , dy], { heads, keyValueHeads, headWidth }) {
       const [batch, length] = q.shape;
       const keys = k.shape[1];
       const group = heads / keyValueHeads;
@@ -153,7 +153,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         at(reshape(v, ...perKey)),
         at(reshape(dy, ...perQuery)),
       ];
-      const P = at(p);
+      const P = at(attentionProbabilities(q, k, heads, keyValueHeads, headWidth));
       const owner = (h: number) => Math.floor(h / group);
       const byShare = at(tensor64(
         [batch, heads, length, keys],
@@ -454,23 +454,55 @@ function attentionFormula(
 ): readonly Tensor64[] {
   const [batch, length] = q.shape;
   const keys = k.shape[1];
-  const Q = at(reshape(q, batch, length, heads, headWidth));
-  const K = at(reshape(k, batch, keys, keyValueHeads, headWidth));
   const V = at(reshape(v, batch, keys, keyValueHeads, headWidth));
   const owner = (h: number) => Math.floor(h * keyValueHeads / heads);
-  const score = at(tensor64([batch, heads, length, keys], (b, h, t, s) => {
-    if (s - (keys - length) > t) return -Infinity;
-    return sum(headWidth, (d) => Q(b, t, h, d) * K(b, s, owner(h), d)) / Math.sqrt(headWidth);
-  }));
-  const probabilities = tensor64([batch, heads, length, keys], (b, h, t, s) => {
-    const own = score(b, h, t, s);
-    if (own === -Infinity) return 0;
-    return 1 / sum(keys, (u) => Math.exp(score(b, h, t, u) - own));
-  });
-  const P = at(probabilities);
+  const score = at(attentionScores(q, k, heads, keyValueHeads, headWidth));
+  const P = at(attentionProbabilities(q, k, heads, keyValueHeads, headWidth));
   const y = tensor64(
     [batch, length, heads, headWidth],
     (b, t, h, d) => sum(keys, (s) => P(b, h, t, s) * V(b, s, owner(h), d)),
   );
-  return [reshape(y, ...q.shape), probabilities];
+  // By the distance to the score of the query's own position, which it always sees.
+  const logSumExp = tensor64([batch, heads, length], (b, h, t) => {
+    const own = score(b, h, t, keys - length + t);
+    return own + Math.log(sum(keys, (s) => Math.exp(score(b, h, t, s) - own)));
+  });
+  return [reshape(y, ...q.shape), logSumExp];
+}
+
+/** `[B, H, T, S]`, each score's share of its row, by its distance to every other score. */
+function attentionProbabilities(
+  q: Tensor64,
+  k: Tensor64,
+  heads: number,
+  keyValueHeads: number,
+  headWidth: number,
+): Tensor64 {
+  const scores = attentionScores(q, k, heads, keyValueHeads, headWidth);
+  const score = at(scores);
+  const keys = k.shape[1];
+  return tensor64(scores.shape, (b, h, t, s) => {
+    const own = score(b, h, t, s);
+    if (own === -Infinity) return 0;
+    return 1 / sum(keys, (u) => Math.exp(score(b, h, t, u) - own));
+  });
+}
+
+/** `[B, H, T, S]`, −∞ where a key is not seen. */
+function attentionScores(
+  q: Tensor64,
+  k: Tensor64,
+  heads: number,
+  keyValueHeads: number,
+  headWidth: number,
+): Tensor64 {
+  const [batch, length] = q.shape;
+  const keys = k.shape[1];
+  const Q = at(reshape(q, batch, length, heads, headWidth));
+  const K = at(reshape(k, batch, keys, keyValueHeads, headWidth));
+  const owner = (h: number) => Math.floor(h * keyValueHeads / heads);
+  return tensor64([batch, heads, length, keys], (b, h, t, s) => {
+    if (s - (keys - length) > t) return -Infinity;
+    return sum(headWidth, (d) => Q(b, t, h, d) * K(b, s, owner(h), d)) / Math.sqrt(headWidth);
+  });
 }
