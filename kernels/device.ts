@@ -73,3 +73,12 @@ export interface Device {
   /** Frees everything. */
   close(): Promise<void>;
 }
+
+/**
+ * The device is gone, and every tensor on it: its driver was reset, or the
+ * machine slept. All calls reject with this from then on; open another device.
+ */
+export class DeviceLost extends Error {
+  /** Tells it from other errors, also behind a thread. */
+  override name = "DeviceLost";
+}

@@ -12,7 +12,8 @@ export { KEPT_SNAPSHOTS, Snapshots } from "./snapshot.ts";
 export type { Disk, RejectedSnapshot, Restored, WholeState } from "./snapshot.ts";
 export { createStages, trainSolo, validateSolo } from "./solo.ts";
 export type { SoloStep } from "./solo.ts";
-export { type WorkerDevice, WorkerStage } from "./worker_stage.ts";
+export { DEVICE_NAMES, type DeviceName, openDevice, type WorkerDevice } from "./open_device.ts";
+export { WorkerStage } from "./worker_stage.ts";
 export type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
 export {
   BadState,

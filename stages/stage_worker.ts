@@ -3,10 +3,11 @@
  * order. It decides nothing, and ends with its owner.
  */
 
-import { type Device, ReferenceDevice } from "../kernels/mod.ts";
+import type { Device } from "../kernels/mod.ts";
 import { CompiledStage } from "./compiled_stage.ts";
+import { openDevice } from "./open_device.ts";
 import type { Stage } from "./stage.ts";
-import type { StageAnswer, StageCall, WorkerDevice } from "./worker_stage.ts";
+import type { StageAnswer, StageCall } from "./worker_stage.ts";
 
 /** The worker's own end, as far as it is used here; Deno's types know the window's only. */
 interface Port {
@@ -71,13 +72,6 @@ async function carryOut(call: StageCall): Promise<unknown> {
 function stage(): Stage {
   if (opened === undefined) throw new Error("Cannot call the stage: it was not opened");
   return opened;
-}
-
-async function openDevice(choice: WorkerDevice): Promise<Device> {
-  if (choice.name === "reference") return new ReferenceDevice();
-  // Only here, so that a machine without the native library can still take the other one.
-  const { OnnxDevice } = await import("../kernels/onnx/device.ts");
-  return new OnnxDevice(choice.threads === undefined ? {} : { threads: choice.threads });
 }
 
 /** Buffers that an answer gives away: fresh ones, which nobody here uses again. */

@@ -6,6 +6,7 @@
 
 import type { HostTensor } from "../kernels/mod.ts";
 import type { Manifest } from "../run/mod.ts";
+import type { WorkerDevice } from "./open_device.ts";
 import type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
 
 /** What is asked of the thread. `open` comes first, and once. */
@@ -33,11 +34,6 @@ export type StageCall =
   | { readonly method: "gradientSum" | "clearGradients" | "exportState" | "describeState" | "close" }
   | { readonly method: "apply"; readonly update: StepUpdate }
   | { readonly method: "importState"; readonly manifest: StateManifest; readonly bytes: Uint8Array };
-
-/** Which device the thread opens. */
-export type WorkerDevice =
-  | { readonly name: "reference" }
-  | { readonly name: "onnx"; readonly threads?: number };
 
 /** What can be known of the stage without asking it. */
 export interface StageFacts {
