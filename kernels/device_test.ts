@@ -34,7 +34,7 @@ for (const { name, open } of DEVICES) {
       name: `${name}: ${what}`,
       ignore: open === undefined,
       async fn() {
-        const device = open!();
+        const device = await open!();
         await body(device);
         assert.equal(device.bytesInUse(), 0, "bytes are left over");
         await device.close();
@@ -356,7 +356,7 @@ for (const { name, open } of DEVICES) {
     using scope = new Scope(device);
     const gradient = scope.adopt(device.upload(f32([1], 1)));
     for (const tensor of [freed, stranger]) {
-      const refused = refusal(`${name} does not hold it, or it was freed`);
+      const refused = refusal(`${device.name} does not hold it, or it was freed`);
       assert.throws(() => device.free(tensor), refused);
       assert.throws(() => device.write(tensor, Float32Array.of(1)), refused);
       await assert.rejects(device.download(tensor), refused);

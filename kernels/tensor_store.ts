@@ -82,22 +82,7 @@ export class TensorStore {
    *   also another input.
    */
   findInputs(graph: Graph, inputs: NamedTensors): Map<Value, StoredTensor> {
-    const found = new Map<Value, StoredTensor>();
-    const uses = new Map<StoredTensor, number>();
-    for (const value of graph.inputs) {
-      const tensor = Object.hasOwn(inputs, value.name) ? inputs[value.name] : undefined;
-      if (!tensor) throw new TypeError(`Cannot run graph: input ${value.name} is missing`);
-      const stored = this.find(`Cannot run graph with ${value.name}`, tensor);
-      found.set(value, stored);
-      uses.set(stored, (uses.get(stored) ?? 0) + 1);
-    }
-    for (const value of graph.inputs) {
-      const updated = graph.outputs.some(({ updates }) => updates === value.name);
-      if (updated && uses.get(found.get(value)!)! > 1) {
-        throw new TypeError(`Cannot run graph: ${value.name} is updated and also another input`);
-      }
-    }
-    return found;
+    return gatherInputs(graph, inputs, (action, tensor) => this.find(action, tensor));
   }
 
   /**
@@ -153,4 +138,33 @@ export class TensorStore {
     if (buffer) this.#spareBytes -= bytes;
     return buffer;
   }
+}
+
+/**
+ * The tensors that a graph asks for. Others are ignored.
+ *
+ * @param find a tensor as its device knows it; throws if it knows none.
+ * @throws {TypeError} if one is missing, not known, or updated while it is also another input.
+ */
+export function gatherInputs<Known extends DeviceTensor>(
+  graph: Graph,
+  inputs: NamedTensors,
+  find: (action: string, tensor: DeviceTensor) => Known,
+): Map<Value, Known> {
+  const found = new Map<Value, Known>();
+  const uses = new Map<Known, number>();
+  for (const value of graph.inputs) {
+    const tensor = Object.hasOwn(inputs, value.name) ? inputs[value.name] : undefined;
+    if (!tensor) throw new TypeError(`Cannot run graph: input ${value.name} is missing`);
+    const known = find(`Cannot run graph with ${value.name}`, tensor);
+    found.set(value, known);
+    uses.set(known, (uses.get(known) ?? 0) + 1);
+  }
+  for (const value of graph.inputs) {
+    const updated = graph.outputs.some(({ updates }) => updates === value.name);
+    if (updated && uses.get(found.get(value)!)! > 1) {
+      throw new TypeError(`Cannot run graph: ${value.name} is updated and also another input`);
+    }
+  }
+  return found;
 }

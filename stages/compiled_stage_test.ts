@@ -558,7 +558,7 @@ for (const { name, open } of DEVICES.filter((candidate) => candidate.name !== "r
     name: `${name} agrees with the reference within 1e-4` + (open ? "" : " (skipped: device is absent)"),
     ignore: !open,
     async fn() {
-      const device = open!();
+      const device = await open!();
       const stages = await stagesOf(tinyManifest({ stages: 3 }), device);
       const truth = await stagesOf(tinyManifest({ stages: 3 }));
       const before = device.bytesInUse();

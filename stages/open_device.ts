@@ -8,7 +8,7 @@ import type { Device } from "../kernels/mod.ts";
 import { ReferenceDevice } from "../kernels/mod.ts";
 
 /** Devices that a stage can compute on. */
-export const DEVICE_NAMES = ["onnx", "reference"] as const;
+export const DEVICE_NAMES = ["onnx", "onnx-cuda", "onnx-webgpu", "reference"] as const;
 /** See {@link DEVICE_NAMES}. */
 export type DeviceName = (typeof DEVICE_NAMES)[number];
 
@@ -31,6 +31,11 @@ export async function openDevice({ name, threads }: WorkerDevice): Promise<Devic
     case "onnx": {
       const { OnnxDevice } = await import("../kernels/onnx/device.ts");
       return new OnnxDevice(threads === undefined ? {} : { threads });
+    }
+    case "onnx-cuda":
+    case "onnx-webgpu": {
+      const { OnnxGpuDevice } = await import("../kernels/onnx/gpu_device.ts");
+      return await OnnxGpuDevice.open(name === "onnx-cuda" ? "cuda" : "webgpu");
     }
     default:
       throw new TypeError(`Cannot open device ${name satisfies never}: there is none of that name`);

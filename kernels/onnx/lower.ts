@@ -7,14 +7,14 @@ import type { OpRow } from "../op.ts";
 import { OPS } from "../ops.ts";
 import type { Dimension } from "../shapes.ts";
 import { ONNX_TYPE, type OnnxConstant, type OnnxModel, type OnnxNode, type OnnxValue } from "./model.ts";
-import type { OnnxAttribute, OnnxWriter } from "./writer.ts";
+import type { OnnxAttribute, OnnxProvider, OnnxWriter } from "./writer.ts";
 
 /**
  * The model of a graph: its inputs and outputs under the same names, updates
  * as outputs under the names that `Graph.outputs` gives them.
  */
-export function lower(graph: Graph): OnnxModel {
-  const writer = new ModelWriter(graph.inputs);
+export function lower(graph: Graph, provider: OnnxProvider = "cpu"): OnnxModel {
+  const writer = new ModelWriter(graph.inputs, provider);
   const names = new Map<Value, string>(graph.inputs.map((value) => [value, value.name]));
   for (const { op, inputs, outputs, attributes } of graph.nodes) {
     const row: OpRow = OPS[op];
@@ -44,6 +44,7 @@ function onnxValue(name: string, { dataType, shape }: Value): OnnxValue {
 }
 
 class ModelWriter implements OnnxWriter {
+  readonly provider: OnnxProvider;
   readonly #inputs: readonly Value[];
   readonly #constants = new Map<string, OnnxConstant>();
   readonly #nodes = new Map<string, OnnxNode>();
@@ -51,8 +52,9 @@ class ModelWriter implements OnnxWriter {
   readonly #renamed = new Map<string, string>();
   readonly #produced = new Set<string>();
 
-  constructor(inputs: readonly Value[]) {
+  constructor(inputs: readonly Value[], provider: OnnxProvider) {
     this.#inputs = inputs;
+    this.provider = provider;
   }
 
   node(

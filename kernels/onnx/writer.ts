@@ -12,8 +12,13 @@ export type OnnxAttribute =
   | { readonly text: string }
   | { readonly ints: readonly number[] };
 
+/** What computes a model. What a provider has no kernel for is computed on the CPU. */
+export type OnnxProvider = "cpu" | "cuda" | "webgpu";
+
 /** Writes nodes and constants; equal ones are written once. */
 export interface OnnxWriter {
+  /** For a row that has to go around what a provider does wrong. */
+  readonly provider: OnnxProvider;
   /**
    * A node of the ONNX operator set.
    * @returns the name of its first output.

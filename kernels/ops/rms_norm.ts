@@ -6,6 +6,7 @@
  */
 
 import { defineOp, floats } from "../op.ts";
+import type { OnnxWriter } from "../onnx/writer.ts";
 import { shapeRule } from "../shapes.ts";
 
 export interface RmsNormAttributes {
@@ -32,6 +33,7 @@ export const rmsNorm = defineOp({
     return writer.op("rmsNormGradient", [x, gain, inverse, upstream]);
   },
   onnx(writer, [x, gain], { epsilon }) {
+    if (writer.provider === "webgpu") return spelledOut(writer, x, gain, epsilon);
     const [y, inverse] = writer.nodes("SimplifiedLayerNormalization", [x, gain], {
       outputs: 2,
       attributes: { axis: { int: -1 }, epsilon: { float: epsilon } },
@@ -39,3 +41,12 @@ export const rmsNorm = defineOp({
     return [y, inverse];
   },
 });
+
+/** ONNX Runtime's WebGPU kernel leaves the second output of the operator for it unwritten. */
+function spelledOut(writer: OnnxWriter, x: string, gain: string, epsilon: number): [string, string] {
+  const squares = writer.node("Mul", [x, x]);
+  const mean = writer.node("ReduceMean", [squares, writer.int64([-1])], { keepdims: { int: 1 } });
+  const root = writer.node("Sqrt", [writer.node("Add", [mean, writer.float(epsilon)])]);
+  const inverse = writer.node("Div", [writer.float(1), root]);
+  return [writer.node("Mul", [writer.node("Mul", [x, inverse]), gain]), inverse];
+}
