@@ -44,13 +44,30 @@ export function bind(graph: Graph, inputs: ReadonlyMap<Value, Bindable>): BoundS
       node.attributes,
     ) as readonly (readonly number[])[];
     node.outputs.forEach((value, index) => shapes.set(value, found[index]));
-    if (!row.integerRange) continue;
-    const range = row.integerRange(given, node.attributes);
-    node.inputs.forEach((value) => {
-      if (value.dataType === "i32") checkRange(value, inputs.get(value)!, range);
-    });
+  }
+  for (const { value, ...range } of integerRanges(graph, shapes)) {
+    checkRange(value, inputs.get(value)!, range);
   }
   return shapes;
+}
+
+/** What the elements of an integer input may be in a run, both ends included. */
+export interface IntegerRange {
+  readonly value: Value;
+  readonly minimum: number;
+  readonly maximum: number;
+}
+
+/** What ops ask of the integers they are given, in a run of these sizes. */
+export function integerRanges(graph: Graph, shapes: BoundShapes): readonly IntegerRange[] {
+  return graph.nodes.flatMap((node) => {
+    const row: OpRow = OPS[node.op];
+    if (!row.integerRange) return [];
+    const range = row.integerRange(node.inputs.map((value) => shapes.get(value)!), node.attributes);
+    return node.inputs
+      .filter(({ dataType }) => dataType === "i32")
+      .map((value) => ({ value, ...range }));
+  });
 }
 
 /**
@@ -96,9 +113,10 @@ function bindSymbols(value: Value, tensor: Bindable, symbols: Map<string, number
   });
 }
 
-function checkRange(
+/** @throws {TypeError} if an integer input holds an element out of its range. */
+export function checkRange(
   value: Value,
-  tensor: Bindable,
+  tensor: Pick<Bindable, "data">,
   { minimum, maximum }: { readonly minimum: number; readonly maximum: number },
 ): void {
   for (let i = 0; i < tensor.data.length; i++) {

@@ -51,6 +51,19 @@ export interface Program {
   dispose(): Promise<void>;
 }
 
+/** How a graph is to be computed. */
+export interface CompileOptions {
+  /**
+   * `f16`: a device that can keeps what only its own programs read (values within a run, what forward
+   * saves for backward, a copy of the weights) in 16 bits, and computes in 32. Others take no notice.
+   * Default `f32`.
+   */
+  readonly precision?: Precision;
+}
+
+/** Bits in which a run keeps what it may round. */
+export type Precision = "f32" | "f16";
+
 /** Somewhere to compute. */
 export interface Device {
   /** `reference`, `onnx`, … */
@@ -67,7 +80,7 @@ export interface Device {
   /** Gives a tensor's memory back. Using it afterwards is a bug and throws. */
   free(tensor: DeviceTensor): void;
   /** Compiles a graph, once; the program serves all later runs. */
-  compile(graph: Graph): Promise<Program>;
+  compile(graph: Graph, options?: CompileOptions): Promise<Program>;
   /** Bytes that live tensors of this device hold now. */
   bytesInUse(): number;
   /** Frees everything. */

@@ -6,9 +6,10 @@
 
 import type { Device } from "../kernels/mod.ts";
 import { ReferenceDevice } from "../kernels/mod.ts";
+import { openWebGpu, type WebGpuSource } from "../kernels/webgpu/open.ts";
 
 /** Devices that a stage can compute on. */
-export const DEVICE_NAMES = ["onnx", "onnx-cuda", "onnx-webgpu", "reference"] as const;
+export const DEVICE_NAMES = ["onnx", "onnx-cuda", "onnx-webgpu", "reference", "webgpu"] as const;
 /** See {@link DEVICE_NAMES}. */
 export type DeviceName = (typeof DEVICE_NAMES)[number];
 
@@ -17,6 +18,10 @@ export interface WorkerDevice {
   readonly name: DeviceName;
   /** Threads of one run, on the CPU; without it: as the device sees fit. */
   readonly threads?: number;
+  /** Bytes of GPU memory that our own kernels may take; without it: as much as there is. */
+  readonly memoryMax?: number;
+  /** Whose adapters our own kernels run on, the first that has one; without it: Dawn's, then `navigator.gpu`'s. */
+  readonly sources?: readonly WebGpuSource[];
 }
 
 /**
@@ -24,7 +29,7 @@ export interface WorkerDevice {
  *
  * @throws {Error} if it does not work on this machine; the message says what would help.
  */
-export async function openDevice({ name, threads }: WorkerDevice): Promise<Device> {
+export async function openDevice({ name, threads, ...gpu }: WorkerDevice): Promise<Device> {
   switch (name) {
     case "reference":
       return new ReferenceDevice();
@@ -37,6 +42,8 @@ export async function openDevice({ name, threads }: WorkerDevice): Promise<Devic
       const { OnnxGpuDevice } = await import("../kernels/onnx/gpu_device.ts");
       return await OnnxGpuDevice.open(name === "onnx-cuda" ? "cuda" : "webgpu");
     }
+    case "webgpu":
+      return await openWebGpu(gpu);
     default:
       throw new TypeError(`Cannot open device ${name satisfies never}: there is none of that name`);
   }

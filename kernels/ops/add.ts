@@ -7,6 +7,7 @@
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
 
 export const add = defineOp({
   inputs: [floats("left"), floats("right")],
@@ -17,4 +18,11 @@ export const add = defineOp({
   },
   gradient: (_writer, upstream) => [upstream, upstream],
   onnx: (writer, [left, right]) => [writer.node("Add", [left, right])],
+  webgpu(writer, [left, right], [sum]) {
+    writer.dispatch(elementwise(writer.limits, sum, {
+      source: [new URL("./add.wgsl", import.meta.url)],
+      types: { Left: left.storage, Right: right.storage, Sum: sum.storage },
+      bindings: [left, right, sum],
+    }));
+  },
 });

@@ -6,11 +6,19 @@
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
 
 export const zeros = defineOp({
   inputs: [floats("like")],
   outputs: ["zeros"],
   shapes: shapeRule("...N -> ...N"),
   reference() {},
+  webgpu(writer, _inputs, [zeros]) {
+    writer.dispatch(elementwise(writer.limits, zeros, {
+      source: [new URL("./zeros.wgsl", import.meta.url)],
+      types: { Zeros: zeros.storage },
+      bindings: [zeros],
+    }));
+  },
   onnx: (writer, [like]) => [writer.node("ConstantOfShape", [writer.node("Shape", [like])])],
 });

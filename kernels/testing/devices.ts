@@ -1,7 +1,10 @@
 /** The devices that the common suite runs over. */
 
 import type { Device } from "../device.ts";
+import type { OpRow } from "../op.ts";
+import { type OpName, OPS } from "../ops.ts";
 import { ReferenceDevice } from "../reference/device.ts";
+import { openWebGpu } from "../webgpu/open.ts";
 import { driverFor, underDriver } from "./drivers.ts";
 
 /** A device that may be absent from this machine. */
@@ -9,6 +12,8 @@ export interface Candidate {
   readonly name: string;
   /** `undefined` where it is absent. */
   readonly open: (() => Device | Promise<Device>) | undefined;
+  /** Whether it computes with the WGSL of the rows. */
+  readonly wgsl?: true;
 }
 
 /** Every device, absent ones included. */
@@ -16,7 +21,17 @@ export const DEVICES: readonly Candidate[] = [
   { name: "reference", open: () => new ReferenceDevice() },
   { name: "onnx", open: await findOnnx() },
   { name: "onnx (WebGPU)", open: await findOnnxWebGpu() },
+  { name: "webgpu (navigator.gpu)", open: await findNavigator(), wgsl: true },
+  { name: "webgpu (dawn)", open: await findDawn(), wgsl: true },
 ];
+
+/** Those of the ops (of all, unless it is said which) that a candidate can't compute yet. */
+export function lackingOps(
+  { wgsl }: Candidate,
+  ops: readonly OpName[] = Object.keys(OPS) as OpName[],
+): readonly OpName[] {
+  return wgsl ? ops.filter((op) => (OPS[op] as OpRow).webgpu === undefined) : [];
+}
 
 async function findOnnx(): Promise<Candidate["open"]> {
   try {
@@ -32,4 +47,20 @@ async function findOnnxWebGpu(): Promise<Candidate["open"]> {
   if (driver === undefined) return undefined;
   const { OnnxGpuDevice } = await import("../onnx/gpu_device.ts");
   return () => underDriver(driver, () => OnnxGpuDevice.open("webgpu"));
+}
+
+async function findNavigator(): Promise<Candidate["open"]> {
+  const open = () => openWebGpu({ sources: ["navigator"] });
+  try {
+    await (await open()).close();
+    return open;
+  } catch {
+    return undefined; // no adapter
+  }
+}
+
+async function findDawn(): Promise<Candidate["open"]> {
+  const driver = await driverFor(new URL("./dawn_probe.ts", import.meta.url));
+  if (driver === undefined) return undefined;
+  return () => underDriver(driver, () => openWebGpu({ sources: ["dawn"] }));
 }

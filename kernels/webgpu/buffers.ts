@@ -1,0 +1,177 @@
+/**
+ * The GPU's memory, in buffers that are used again: who takes one, how many
+ * bytes there are in all, and how many there may be. It knows no tensor.
+ *
+ * A buffer may be given back, and taken by the next, while the GPU still works
+ * on it: a queue runs what it is given in order.
+ */
+
+/** What a buffer is for. WebGPU lets no buffer be both computed on and mapped. */
+export type BufferKind = "storage" | "readback";
+
+/** A buffer of a pool. */
+export interface PooledBuffer {
+  readonly gpu: GPUBuffer;
+  readonly kind: BufferKind;
+  /** Of the buffer: what was asked for, rounded up. */
+  readonly bytes: number;
+  /** Its own in this pool, and never another's. */
+  readonly id: number;
+}
+
+/** Bounds of a pool. */
+export interface BufferPoolOptions {
+  /** Name of the device, for messages. */
+  readonly device: string;
+  /** Bytes of all buffers together. */
+  readonly memoryMax: number;
+  /** Bytes of buffers that nobody uses and that are kept for the next. */
+  readonly spareBytesMax: number;
+  /** Bytes of one buffer. */
+  readonly bufferBytesMax: number;
+}
+
+/** Flags of `GPUBufferUsage`, which is not a global name wherever WebGPU is. */
+const USAGE: Readonly<Record<BufferKind, number>> = {
+  storage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST
+  readback: 0x01 | 0x08, // MAP_READ | COPY_DST
+};
+
+/** Buffers are whole vectors of four, so that a kernel may read them as such to their end. */
+export const BUFFER_BYTES_STEP = 16;
+
+/** Where a device's buffers come from. */
+export class BufferPool {
+  readonly #device: GPUDevice;
+  readonly #options: BufferPoolOptions;
+  readonly #all = new Set<PooledBuffer>();
+  /** Not in use, the longest unused first. */
+  readonly #spare = new Set<PooledBuffer>();
+  readonly #sparePerSize = new Map<string, PooledBuffer[]>();
+  readonly #failed = new WeakSet<PooledBuffer>();
+  readonly #unsure = new Set<Promise<void>>();
+  #bytes = 0;
+  #spareBytes = 0;
+  #lastId = 0;
+
+  constructor(device: GPUDevice, options: BufferPoolOptions) {
+    this.#device = device;
+    this.#options = options;
+  }
+
+  /** Bytes of all buffers, those that nobody uses included. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Bytes that one buffer holds at most. */
+  get bufferBytesMax(): number {
+    return this.#options.bufferBytesMax;
+  }
+
+  /** Bytes of buffers that nobody uses. */
+  get spareBytes(): number {
+    return this.#spareBytes;
+  }
+
+  /**
+   * A buffer of at least so many bytes, with contents left over from another use.
+   *
+   * @throws {RangeError} if that is more than the memory, or the adapter, allows.
+   */
+  take(bytes: number, kind: BufferKind): PooledBuffer {
+    const size = Math.ceil(bytes / BUFFER_BYTES_STEP) * BUFFER_BYTES_STEP;
+    const spare = this.#sparePerSize.get(sizeKey(kind, size))?.pop();
+    if (spare) {
+      this.#spare.delete(spare);
+      this.#spareBytes -= size;
+      return spare;
+    }
+    const { memoryMax, bufferBytesMax } = this.#options;
+    if (size > bufferBytesMax) {
+      throw this.#refusal(size, `one buffer holds at most ${bufferBytesMax}`);
+    }
+    while (this.#bytes + size > memoryMax && this.#spare.size > 0) this.#destroyOldestSpare();
+    if (this.#bytes + size > memoryMax) {
+      throw this.#refusal(size, `${this.#bytes} of ${memoryMax} are in use`);
+    }
+    return this.#create(size, kind);
+  }
+
+  /** Takes a buffer back, for the next of its size. */
+  give(buffer: PooledBuffer): void {
+    if (!this.#all.has(buffer)) return; // cleared meanwhile
+    if (this.#failed.has(buffer)) return this.destroy(buffer);
+    const key = sizeKey(buffer.kind, buffer.bytes);
+    const spare = this.#sparePerSize.get(key) ?? [];
+    spare.push(buffer);
+    this.#sparePerSize.set(key, spare);
+    this.#spare.add(buffer);
+    this.#spareBytes += buffer.bytes;
+    while (this.#spareBytes > this.#options.spareBytesMax) this.#destroyOldestSpare();
+  }
+
+  /** Ends a buffer that is in use. The GPU finishes what it was given before. */
+  destroy(buffer: PooledBuffer): void {
+    if (!this.#all.delete(buffer)) return;
+    this.#bytes -= buffer.bytes;
+    buffer.gpu.destroy();
+  }
+
+  /**
+   * Whether the GPU had the memory for the buffers made so far, once it has said so.
+   *
+   * @returns `undefined` if it has.
+   */
+  settled(): Promise<void> | undefined {
+    return this.#unsure.size === 0 ? undefined : Promise.all(this.#unsure).then(() => {});
+  }
+
+  /** @throws {RangeError} if the GPU had no memory for one of these buffers. */
+  mustExist(buffers: Iterable<PooledBuffer>): void {
+    for (const buffer of buffers) {
+      if (this.#failed.has(buffer)) throw this.#refusal(buffer.bytes, "the GPU is out of memory");
+    }
+  }
+
+  /** Ends every buffer. */
+  clear(): void {
+    for (const { gpu } of this.#all) gpu.destroy();
+    this.#all.clear();
+    this.#spare.clear();
+    this.#sparePerSize.clear();
+    this.#bytes = 0;
+    this.#spareBytes = 0;
+  }
+
+  #create(size: number, kind: BufferKind): PooledBuffer {
+    this.#device.pushErrorScope("out-of-memory");
+    const gpu = this.#device.createBuffer({ size, usage: USAGE[kind] });
+    const scope = this.#device.popErrorScope();
+    const buffer: PooledBuffer = { gpu, kind, bytes: size, id: ++this.#lastId };
+    this.#all.add(buffer);
+    this.#bytes += size;
+    const answer = scope.then(
+      (error) => void (error && this.#failed.add(buffer)),
+      () => void this.#failed.add(buffer), // the device is gone
+    ).finally(() => this.#unsure.delete(answer));
+    this.#unsure.add(answer);
+    return buffer;
+  }
+
+  #destroyOldestSpare(): void {
+    const [buffer] = this.#spare;
+    this.#spare.delete(buffer);
+    this.#spareBytes -= buffer.bytes;
+    this.#sparePerSize.get(sizeKey(buffer.kind, buffer.bytes))!.shift();
+    this.destroy(buffer);
+  }
+
+  #refusal(bytes: number, why: string): RangeError {
+    return new RangeError(`Cannot allocate ${bytes} bytes on ${this.#options.device}: ${why}`);
+  }
+}
+
+function sizeKey(kind: BufferKind, bytes: number): string {
+  return `${kind} ${bytes}`;
+}

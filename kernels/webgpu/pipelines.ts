@@ -1,0 +1,49 @@
+/**
+ * Kernels, compiled once for each text. It keeps a bounded number, and forgets
+ * the one that was asked for longest ago.
+ */
+
+import { Recent } from "./recent.ts";
+
+/** Where a device's compiled kernels are kept. */
+export class Pipelines {
+  readonly #device: GPUDevice;
+  readonly #compiled: Recent<Promise<GPUComputePipeline>>;
+
+  /** @param count kept at most. */
+  constructor(device: GPUDevice, count: number) {
+    this.#device = device;
+    this.#compiled = new Recent(count);
+  }
+
+  /**
+   * The kernel with this text.
+   *
+   * @param subject begins the message, as in `Cannot compile linear`.
+   * @throws {Error} if WebGPU refuses the text.
+   */
+  compile(subject: string, text: string): Promise<GPUComputePipeline> {
+    let pipeline = this.#compiled.get(text);
+    if (!pipeline) {
+      pipeline = this.#compile(subject, text);
+      this.#compiled.set(text, pipeline);
+      pipeline.catch(() => this.#compiled.delete(text));
+    }
+    return pipeline;
+  }
+
+  async #compile(subject: string, text: string): Promise<GPUComputePipeline> {
+    this.#device.pushErrorScope("validation");
+    const module = this.#device.createShaderModule({ code: text });
+    const refused = await this.#device.popErrorScope();
+    if (refused) throw new Error(`${subject}: ${refused.message}`);
+    try {
+      return await this.#device.createComputePipelineAsync({
+        layout: "auto",
+        compute: { module, entryPoint: "main" },
+      });
+    } catch (error) {
+      throw new Error(`${subject}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+}

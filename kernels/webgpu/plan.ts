@@ -1,0 +1,244 @@
+/**
+ * A graph at given sizes, as dispatches over numbered places: which kernel runs
+ * after which, and where each value lies. Places are settled here once, by who
+ * reads what last; buffers are put to them in each run. It sees no GPU.
+ */
+
+import type { BoundShapes } from "../bind.ts";
+import type { Graph, Value } from "../graph.ts";
+import type { OpRow } from "../op.ts";
+import { type OpName, OPS } from "../ops.ts";
+import { elementCount } from "../shapes.ts";
+import { BUFFER_BYTES_STEP } from "./buffers.ts";
+import type { Dispatch, Storage, WgslLimits, WgslTensor, WgslWriter } from "./writer.ts";
+
+/** Where a tensor of a plan lies. */
+export interface Place {
+  /**
+   * - `input`: the tensor given for the graph's input of this index.
+   * - `slot`: space that is used again within the run and by other runs.
+   * - `fresh`: a buffer that outlives the run.
+   */
+  readonly kind: "input" | "slot" | "fresh";
+  readonly index: number;
+}
+
+/** One kernel with the places it works on. */
+export interface Step {
+  readonly op: OpName;
+  readonly dispatch: Dispatch;
+  readonly places: readonly Place[];
+  /** Bytes that each binding shows, in the order of `places`. */
+  readonly bytes: readonly number[];
+}
+
+/** A buffer that a run yields. */
+export interface Fresh extends WgslTensor {
+  /** Index of the graph's input whose tensor leaves its buffer to this: it is updated, and not read any more. */
+  readonly takesOver?: number;
+}
+
+/** What lies at a place at the end, put into a buffer of its own. */
+export interface Copy {
+  readonly from: Place;
+  /** Index of a fresh buffer. */
+  readonly to: number;
+  readonly bytes: number;
+}
+
+/** A graph, ready to be put on buffers. */
+export interface Plan {
+  readonly steps: readonly Step[];
+  /** Bytes of each slot, the largest first. */
+  readonly slots: readonly number[];
+  readonly fresh: readonly Fresh[];
+  /** After the steps. */
+  readonly copies: readonly Copy[];
+  /** Index of the fresh buffer for each output of the graph, in their order. */
+  readonly outputs: readonly number[];
+}
+
+/** What a plan depends on, besides its graph. */
+export interface PlanOptions {
+  readonly shapes: BoundShapes;
+  /** How the elements of each input lie, in the order of the graph's inputs. */
+  readonly inputs: readonly Storage[];
+  /** How a value that a node makes is to lie. */
+  readonly storageOf: (value: Value) => Storage;
+  readonly limits: WgslLimits;
+}
+
+/** Bytes of a tensor's elements. */
+export function bytesOf(storage: Storage, shape: readonly number[]): number {
+  return elementCount(shape) * (storage === "f16" ? 2 : 4);
+}
+
+/**
+ * Writes the plan of a graph.
+ *
+ * @throws {TypeError} if an op has no kernel for WebGPU.
+ */
+export function planGraph(graph: Graph, options: PlanOptions): Plan {
+  return new Planner(graph, options).plan();
+}
+
+/** Space while it is being shared out. */
+interface Slot {
+  bytes: number;
+}
+
+class Planner {
+  readonly #graph: Graph;
+  readonly #options: PlanOptions;
+  readonly #tensors = new Map<Value, WgslTensor>();
+  readonly #places = new Map<WgslTensor, Place | Slot>();
+  readonly #slots: Slot[] = [];
+  readonly #free: Slot[] = [];
+  readonly #fresh: Fresh[] = [];
+  readonly #copies: (Omit<Copy, "from"> & { readonly from: WgslTensor })[] = [];
+  readonly #outputs: number[] = [];
+  /** Index of the last node that reads a value; past the end if a copy does. */
+  readonly #lastReads: ReadonlyMap<Value, number>;
+  /** Updated inputs that nobody reads any more and whose buffers are still to be had. */
+  readonly #left: number[] = [];
+
+  constructor(graph: Graph, options: PlanOptions) {
+    this.#graph = graph;
+    this.#options = options;
+    this.#lastReads = lastReads(graph);
+  }
+
+  plan(): Plan {
+    const { inputs, nodes } = this.#graph;
+    const { shapes, inputs: storages } = this.#options;
+    inputs.forEach((value, index) => {
+      const tensor = { storage: storages[index], shape: shapes.get(value)! };
+      this.#tensors.set(value, tensor);
+      this.#places.set(tensor, { kind: "input", index });
+      if (!this.#lastReads.has(value)) this.#leave(value);
+    });
+
+    const steps: { op: OpName; dispatch: Dispatch }[] = [];
+    nodes.forEach((node, index) => {
+      for (const value of node.outputs) this.#placeOutput(value);
+      const scratch: Slot[] = [];
+      const writer: WgslWriter = {
+        limits: this.#options.limits,
+        dispatch: (dispatch) => void steps.push({ op: node.op, dispatch }),
+        scratch: (storage, shape) => {
+          const tensor: WgslTensor = { storage, shape };
+          const slot = this.#takeSlot(bytesOf(storage, shape));
+          scratch.push(slot);
+          this.#places.set(tensor, slot);
+          return tensor;
+        },
+      };
+      const row: OpRow = OPS[node.op];
+      if (!row.webgpu) throw new TypeError(`Cannot compile ${node.op}: it has no kernel for WebGPU`);
+      const tensorsOf = (values: readonly Value[]) => values.map((value) => this.#tensors.get(value)!);
+      row.webgpu(writer, tensorsOf(node.inputs), tensorsOf(node.outputs), node.attributes);
+      this.#free.push(...scratch);
+      for (const value of new Set([...node.inputs, ...node.outputs])) {
+        if ((this.#lastReads.get(value) ?? -1) <= index) this.#leave(value);
+      }
+    });
+
+    return this.#finish(steps);
+  }
+
+  /** Finds a place for what a node makes: the buffer of an output, or space that is used again. */
+  #placeOutput(value: Value): void {
+    const { shapes, storageOf } = this.#options;
+    const tensor: WgslTensor = { storage: storageOf(value), shape: shapes.get(value)! };
+    this.#tensors.set(value, tensor);
+    const output = this.#graph.outputs.findIndex((output) => output.value === value);
+    if (output < 0) {
+      this.#places.set(tensor, this.#takeSlot(bytesOf(tensor.storage, tensor.shape)));
+      return;
+    }
+    const index = this.#addFresh(tensor);
+    this.#places.set(tensor, { kind: "fresh", index });
+    this.#outputs[output] = index;
+  }
+
+  #addFresh(tensor: WgslTensor): number {
+    const bytes = bytesOf(tensor.storage, tensor.shape);
+    const left = this.#left.findIndex((index) => {
+      const value = this.#graph.inputs[index];
+      return bytesOf(this.#options.inputs[index], this.#options.shapes.get(value)!) === bytes;
+    });
+    const [takesOver] = left < 0 ? [] : this.#left.splice(left, 1);
+    return this.#fresh.push(takesOver === undefined ? tensor : { ...tensor, takesOver }) - 1;
+  }
+
+  /** Nobody reads a value any more. */
+  #leave(value: Value): void {
+    const place = this.#places.get(this.#tensors.get(value)!)!;
+    if (!("kind" in place)) return void this.#free.push(place);
+    const updated = this.#graph.outputs.some(({ updates }) => updates === value.name);
+    if (place.kind === "input" && updated) this.#left.push(place.index);
+  }
+
+  /** The smallest space that suffices; else the largest, made larger. */
+  #takeSlot(bytes: number): Slot {
+    const fit = this.#free
+      .toSorted((left, right) => left.bytes - right.bytes)
+      .find((slot, index, { length }) => slot.bytes >= bytes || index === length - 1);
+    if (!fit) {
+      const slot: Slot = { bytes };
+      this.#slots.push(slot);
+      return slot;
+    }
+    this.#free.splice(this.#free.indexOf(fit), 1);
+    fit.bytes = Math.max(fit.bytes, bytes);
+    return fit;
+  }
+
+  #finish(steps: readonly { readonly op: OpName; readonly dispatch: Dispatch }[]): Plan {
+    this.#graph.outputs.forEach(({ value }, output) => {
+      if (this.#outputs[output] !== undefined) return;
+      // An input, or what another output yields already.
+      const from = this.#tensors.get(value)!;
+      const to = this.#fresh.push({ storage: from.storage, shape: from.shape }) - 1;
+      this.#outputs[output] = to;
+      this.#copies.push({ from, to, bytes: bytesOf(from.storage, from.shape) });
+    });
+    const order = this.#slots.toSorted((left, right) => right.bytes - left.bytes);
+    const placeOf = (tensor: WgslTensor): Place => {
+      const place = this.#places.get(tensor);
+      if (!place) throw new TypeError("Cannot plan dispatch: it binds a tensor of another op");
+      return "kind" in place ? place : { kind: "slot", index: order.indexOf(place) };
+    };
+    return {
+      steps: steps.map(({ op, dispatch }) => ({
+        op,
+        dispatch,
+        places: dispatch.bindings.map(placeOf),
+        bytes: dispatch.bindings.map(({ storage, shape }) => wholeVectors(bytesOf(storage, shape))),
+      })),
+      slots: order.map(({ bytes }) => bytes),
+      fresh: this.#fresh,
+      copies: this.#copies.map(({ from, to, bytes }) => ({ from: placeOf(from), to, bytes })),
+      outputs: this.#outputs,
+    };
+  }
+}
+
+/** A binding ends with its last vector of four, as its buffer does. */
+function wholeVectors(bytes: number): number {
+  return Math.ceil(bytes / BUFFER_BYTES_STEP) * BUFFER_BYTES_STEP;
+}
+
+function lastReads(graph: Graph): Map<Value, number> {
+  const last = new Map<Value, number>();
+  graph.nodes.forEach(({ inputs }, index) => {
+    for (const value of inputs) last.set(value, index);
+  });
+  // What is copied at the end must stay: inputs, and all outputs of one value but the first.
+  const yielded = new Set<Value>(graph.inputs);
+  for (const { value } of graph.outputs) {
+    if (yielded.has(value)) last.set(value, graph.nodes.length);
+    yielded.add(value);
+  }
+  return last;
+}

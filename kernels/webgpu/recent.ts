@@ -1,0 +1,37 @@
+/** A map of bounded size that forgets what was not asked for longest. */
+
+/** Values by key, the most recently used ones. */
+export class Recent<Item> {
+  readonly #items = new Map<string, Item>();
+  readonly #count: number;
+
+  /** @param count kept at most, at least 1. */
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  /** How many are kept now. */
+  get size(): number {
+    return this.#items.size;
+  }
+
+  get(key: string): Item | undefined {
+    const item = this.#items.get(key);
+    if (item === undefined) return undefined;
+    this.#items.delete(key);
+    this.#items.set(key, item);
+    return item;
+  }
+
+  set(key: string, item: Item): void {
+    this.#items.delete(key);
+    this.#items.set(key, item);
+    if (this.#items.size <= this.#count) return;
+    const [oldest] = this.#items.keys();
+    this.#items.delete(oldest);
+  }
+
+  delete(key: string): void {
+    this.#items.delete(key);
+  }
+}

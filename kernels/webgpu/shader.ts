@@ -1,0 +1,56 @@
+/**
+ * The text of a kernel: its files, behind the types and numbers that it is
+ * specialised by. It reads files and compiles nothing.
+ */
+
+import type { Dispatch } from "./writer.ts";
+
+/** What a kernel's files say, by their address. */
+export class ShaderFiles {
+  readonly #texts = new Map<string, string>();
+
+  /**
+   * Reads the files that were not read yet.
+   *
+   * @throws {Error} if one can't be read.
+   */
+  async load(files: Iterable<URL>): Promise<void> {
+    const missing = new Set([...files].map(({ href }) => href).filter((href) => !this.#texts.has(href)));
+    await Promise.all([...missing].map(async (href) => {
+      const response = await fetch(href);
+      if (!response.ok) throw new Error(`Cannot read kernel ${href}: status is ${response.status}`);
+      this.#texts.set(href, await response.text());
+    }));
+  }
+
+  /**
+   * What WebGPU compiles for a dispatch whose files are loaded.
+   *
+   * @throws {TypeError} if a number has no WGSL literal.
+   */
+  textOf({ source, constants = {}, floats = {}, types = {} }: Dispatch): string {
+    const lines: string[] = [];
+    if (Object.values(types).includes("f16")) lines.push("enable f16;");
+    for (const [name, storage] of Object.entries(types)) lines.push(`alias ${name} = ${storage};`);
+    for (const [name, value] of Object.entries(constants)) lines.push(constant(name, value));
+    for (const [name, value] of Object.entries(floats)) lines.push(float(name, value));
+    return [...lines, ...source.map(({ href }) => this.#texts.get(href)!)].join("\n");
+  }
+}
+
+function constant(name: string, value: number | boolean): string {
+  if (typeof value === "boolean") return `const ${name}: bool = ${value};`;
+  if (!Number.isInteger(value)) return float(name, value);
+  if (value < 0 || value > 0xffff_ffff) throw refusal(name, value, "an unsigned number of 32 bits");
+  return `const ${name}: u32 = ${value}u;`;
+}
+
+function float(name: string, value: number): string {
+  const rounded = Math.fround(value);
+  if (!Number.isFinite(rounded)) throw refusal(name, value, "a finite f32");
+  return `const ${name}: f32 = ${rounded}f;`;
+}
+
+function refusal(name: string, value: number, expected: string): TypeError {
+  return new TypeError(`Cannot write kernel: ${name} is ${value}, expected ${expected}`);
+}
