@@ -114,7 +114,7 @@ export interface HostParts {
 /** What a trainer adds. */
 export interface TrainerParts {
   /** Where the token ids come from, `[B, T]` as the manifest says. */
-  readonly dataset: Pick<Dataset, "microBatch" | "validationBatch">;
+  readonly dataset: Pick<Dataset, "corpus" | "microBatch" | "validationBatch">;
   /** Steps after which to stop; default: as the manifest says. */
   readonly steps?: number;
   /** Whether to go on with a run that has taken steps already. */
@@ -181,6 +181,7 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
   const { clipNorm } = manifest.optimizer;
   return assemble(parts, "none", [
     trainer({
+      corpus: add.dataset.corpus,
       microBatch: (step, index) => add.dataset.microBatch(step, index),
       validationBatch: (index) => add.dataset.validationBatch(index),
       shape: [manifest.sequencesPerMicroBatch, manifest.sequenceLength],
@@ -190,6 +191,7 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
       onEvent: add.onEvent,
     }),
     coordinator({
+      corpus: add.dataset.corpus,
       stages,
       microBatches: manifest.microBatchesPerStep,
       steps,

@@ -18,7 +18,7 @@
 import type { PeerId } from "./core/actor.ts";
 import { compareElectorates, inForce, type Shortfall, shortfall } from "./electorate.ts";
 import { ELECTORS_MAX, MOVED_SHARE_MAX } from "./limits.ts";
-import type { Electorate, MessageOf, RemoteMessage, Walk } from "./messages.ts";
+import type { Electorate, Held, MessageOf, RemoteMessage, Walk } from "./messages.ts";
 import {
   type BalancedHost,
   type BalanceRules,
@@ -43,6 +43,8 @@ export interface CoordinationConfig {
   readonly resume: boolean;
   /** This coordinator: hosts promise themselves to it. */
   readonly self: PeerId;
+  /** Names the data of its own trainer. */
+  readonly corpus: string;
   /** Whether the run may go on without a quorum of the hosts that took the last step. */
   readonly withoutQuorum: boolean;
   /** Factor of the gradient sum, from the whole model's square sum and the step's tokens. */
@@ -56,11 +58,20 @@ export type Hello = Omit<MessageOf<"hello">, "kind">;
 
 type Report = NonNullable<Hello["report"]>;
 
+/** A trainer that feeds walks. */
+export interface Feeder {
+  readonly peer: PeerId;
+  /** Names its data: whoever has the same can draw the same micro-batches. */
+  readonly corpus: string;
+}
+
 /** What happens to a coordination. */
 export type CoordinationEvent =
   | { readonly kind: "hello"; readonly peer: PeerId; readonly hello: Hello }
   | { readonly kind: "lost"; readonly peer: PeerId; readonly reason: string }
   | { readonly kind: "gathered" }
+  /** These feed walks now, beside this coordinator's own trainer. */
+  | { readonly kind: "feeders"; readonly others: readonly Feeder[] }
   /** A host has promised itself to somebody else under this term. */
   | { readonly kind: "outranked"; readonly peer: PeerId; readonly term: number }
   /** Some time has passed. */
@@ -83,7 +94,12 @@ export type CoordinationEvent =
 /** What is to be done. */
 export type Command =
   | { readonly kind: "send"; readonly peer: PeerId; readonly message: RemoteMessage }
-  | { readonly kind: "assign"; readonly walk: Walk; readonly mask: readonly number[] }
+  | {
+    readonly kind: "assign";
+    readonly walk: Walk;
+    readonly mask: readonly number[];
+    readonly feeder: Feeder;
+  }
   /** Raise `gathered` once it has been quiet for a while. */
   | { readonly kind: "awaitQuiet" }
   /** Raise `graceOver` after a short while. */
@@ -150,6 +166,8 @@ interface Member {
 interface Row {
   /** Who accumulated it, by stage. */
   readonly cells: (PeerId | undefined)[];
+  /** The data that it is from, at every stage, once somebody feeds it. */
+  corpus: string | undefined;
   loss: { readonly sum: number; readonly tokens: number } | undefined;
   attempts: number;
   walking: boolean;
@@ -166,6 +184,8 @@ export class Coordination {
 
   readonly #config: CoordinationConfig;
   readonly #members = new Map<PeerId, Member>();
+  /** In the order of their names. */
+  #feeders: readonly Feeder[];
   /** State hash of each stage at `step`. */
   #stateHashes: string[] = [];
   #rows: Row[] = [];
@@ -210,6 +230,7 @@ export class Coordination {
 
   constructor(config: CoordinationConfig) {
     this.#config = config;
+    this.#feeders = [this.#ownFeeder];
   }
 
   /** One event. @returns what is to be done, in this order. */
@@ -230,6 +251,9 @@ export class Coordination {
         break;
       case "gathered":
         if (this.phase === "gathering") this.#chooseCommonState();
+        break;
+      case "feeders":
+        this.#feeders = [this.#ownFeeder, ...event.others].sort((a, b) => a.peer < b.peer ? -1 : 1);
         break;
       case "outranked":
         this.#onOutranked(event.peer, event.term);
@@ -607,9 +631,7 @@ export class Coordination {
     const { peer, stage } = member;
     this.#commands.push({ kind: "left", peer, stage, reason });
     // What is being applied has been reduced: it holds this host's share, dead or not.
-    if (this.phase !== "applying") {
-      for (const row of this.#rows) if (row.cells[stage] === peer) this.#empty(row, stage);
-    }
+    if (this.phase !== "applying") this.#emptyAllOf(member);
     const awaited = this.#awaited.delete(peer);
     switch (this.phase) {
       case "filling":
@@ -730,21 +752,25 @@ export class Coordination {
     const kept = new Set<Member>();
     const holders = members.filter(({ hello, stage }) =>
       hello.step === this.step && hello.stateHash === this.#stateHashes[stage] &&
-      (hello.report?.microBatches.length ?? 0) > 0
-    ).sort((a, b) => b.hello.report!.microBatches.length - a.hello.report!.microBatches.length);
-    for (const member of holders) {
+      (hello.report?.held.length ?? 0) > 0
+    ).map((member) => ({ member, held: pairsOf(member.hello.report!.held) }))
+      .sort((a, b) => b.held.length - a.held.length);
+    for (const { member, held } of holders) {
       const { stage, hello, peer } = member;
-      const { microBatches: held, losses } = hello.report!;
-      const known = new Map(losses.map((loss) => [loss.microBatch, loss]));
+      const known = new Map(hello.report!.losses.map((loss) => [loss.microBatch, loss]));
       const last = stage === stages - 1;
-      const fits = held.every((it) =>
-        it < microBatches && rows[it].cells[stage] === undefined && (!last || known.has(it))
-      );
+      const fits = held.every(({ microBatch, corpus }) => {
+        const row = rows.at(microBatch);
+        return row !== undefined && row.cells[stage] === undefined && (row.corpus ?? corpus) === corpus &&
+          (!last || known.has(microBatch));
+      });
       if (!fits) continue;
       kept.add(member);
-      for (const microBatch of new Set(held)) {
-        rows[microBatch].cells[stage] = peer;
-        if (last) rows[microBatch].loss = known.get(microBatch);
+      for (const { microBatch, corpus } of held) {
+        const row = rows[microBatch];
+        row.cells[stage] = peer;
+        row.corpus = corpus;
+        if (last) row.loss = known.get(microBatch);
       }
     }
     this.round = 0;
@@ -947,6 +973,8 @@ export class Coordination {
     const short = this.#lacksQuorum();
     if (short !== null) return this.#waitFor(0, short);
     this.#waitingFor = undefined;
+    // Once all say what they hold, nothing is counted of it any more.
+    if (this.#rows.some((row) => this.#isOrphan(row))) return this.#prepare();
     this.#rows.forEach((row, microBatch) => {
       if (!row.walking) this.#assign(row, microBatch);
     });
@@ -956,6 +984,10 @@ export class Coordination {
   #assign(row: Row, microBatch: number): void {
     const mask = row.cells.flatMap((cell, stage) => cell === undefined ? [stage] : []);
     if (mask.length === 0) return;
+    // Whoever has the same data can replay what another has begun.
+    const able = this.#feeders.filter(({ corpus }) => corpus === (row.corpus ?? corpus));
+    const feeder = able[microBatch % able.length];
+    row.corpus = feeder.corpus;
     row.attempts++;
     row.walking = true;
     const walk: Walk = {
@@ -966,7 +998,45 @@ export class Coordination {
       microBatch,
       attempt: row.attempts,
     };
-    this.#commands.push({ kind: "assign", walk, mask });
+    this.#commands.push({ kind: "assign", walk, mask, feeder });
+  }
+
+  get #ownFeeder(): Feeder {
+    return { peer: this.#config.self, corpus: this.#config.corpus };
+  }
+
+  /** It can't be sent again: nobody who is there has the data that it is from. */
+  #isOrphan({ corpus, cells }: Row): boolean {
+    return corpus !== undefined && !this.#feeders.some((feeder) => feeder.corpus === corpus) &&
+      cells.includes(undefined);
+  }
+
+  /**
+   * Of an orphan no stage may count anything: who has counted it has to forget all that it holds, and
+   * that may make orphans of others. Afterwards anybody's data may take their places.
+   *
+   * @returns who has to forget.
+   */
+  #dropOrphans(): Set<Member> {
+    const dropped = new Set<Member>();
+    for (let orphan = this.#nextOrphan(); orphan !== undefined; orphan = this.#nextOrphan()) {
+      orphan.corpus = undefined;
+      for (const peer of orphan.cells) {
+        const member = peer === undefined ? undefined : this.#members.get(peer)!;
+        if (member === undefined) continue;
+        dropped.add(member);
+        this.#emptyAllOf(member);
+      }
+    }
+    return dropped;
+  }
+
+  #nextOrphan(): Row | undefined {
+    return this.#rows.find((row) => this.#isOrphan(row));
+  }
+
+  #emptyAllOf({ peer, stage }: Member): void {
+    for (const row of this.#rows) if (row.cells[stage] === peer) this.#empty(row, stage);
   }
 
   #empty(row: Row, stage: number): void {
@@ -975,11 +1045,14 @@ export class Coordination {
     if (stage === this.#config.stages - 1) row.loss = undefined;
   }
 
-  #onAccumulated(peer: PeerId, { walk, stage, lossSum, tokens }: MessageOf<"accumulated">): void {
+  #onAccumulated(
+    peer: PeerId,
+    { walk, stage, corpus, lossSum, tokens }: MessageOf<"accumulated">,
+  ): void {
     const member = this.#members.get(peer);
     const row = this.#rows[walk.microBatch];
     if (walk.term !== this.term || walk.step !== this.step || row === undefined) return;
-    if (member?.stage !== stage || !member.accepted) return;
+    if (member?.stage !== stage || !member.accepted || corpus !== row.corpus) return;
     // The first report wins. A second host that counted the same is found out in Prepare.
     if (row.cells[stage] !== undefined) return;
     if (stage === this.#config.stages - 1) {
@@ -1041,45 +1114,41 @@ export class Coordination {
 
   #checkPrepared(): void {
     if (this.#awaited.size > 0) return;
-    const expected = new Map<PeerId, Set<number>>();
-    this.#rows.forEach((row, microBatch) => {
-      for (const peer of row.cells) {
-        if (!expected.has(peer!)) expected.set(peer!, new Set());
-        expected.get(peer!)!.add(microBatch);
-      }
-    });
-    const fenced: Member[] = [];
+    const fenced = new Set<Member>();
     const strayed: Member[] = [];
     let agreed = true;
     for (const member of this.#accepted()) {
       const said = this.#prepared.get(member.peer)!;
-      const table = expected.get(member.peer) ?? new Set<number>();
       if (said.stateHash !== this.#stateHashes[member.stage]) {
         strayed.push(member);
         continue;
       }
-      const held = new Set(said.microBatches);
-      if (said.microBatches.some((microBatch) => !table.has(microBatch))) {
-        fenced.push(member);
+      const held = pairsOf(said.held);
+      const isInTable = ({ microBatch, corpus }: Pair) => {
+        const row = this.#rows.at(microBatch);
+        return row?.cells[member.stage] === member.peer && row.corpus === corpus;
+      };
+      if (!held.every(isInTable)) {
+        fenced.add(member);
         continue;
       }
-      for (const microBatch of table) {
-        if (held.has(microBatch)) continue;
-        this.#empty(this.#rows[microBatch], member.stage);
+      const counted = new Set(held.map(({ microBatch }) => microBatch));
+      this.#rows.forEach((row, microBatch) => {
+        if (row.cells[member.stage] !== member.peer || counted.has(microBatch)) return;
+        this.#empty(row, member.stage);
         agreed = false;
-      }
+      });
     }
-    if (agreed && fenced.length === 0 && strayed.length === 0) return this.#reduce();
-    if (++this.#disagreements > DISAGREEMENTS_MAX) {
+    agreed &&= fenced.size === 0 && strayed.length === 0;
+    if (agreed && this.#emptyCells === 0) return this.#reduce();
+    if (!agreed && ++this.#disagreements > DISAGREEMENTS_MAX) {
       return this.#giveUp(this.#tooOften("hosts and table disagree"));
     }
-    for (const member of fenced) {
-      for (const row of this.#rows) {
-        if (row.cells[member.stage] === member.peer) this.#empty(row, member.stage);
-      }
-    }
+    for (const member of fenced) this.#emptyAllOf(member);
     const { term } = this;
-    this.#await("fencing", () => ({ kind: "fence", term, step: this.step, round: this.round }), fenced);
+    this.#await("fencing", () => ({ kind: "fence", term, step: this.step, round: this.round }), [
+      ...fenced.union(this.#dropOrphans()),
+    ]);
     for (const member of strayed) this.#demote(member, "its state is not the stage's");
     if (this.phase === "fencing" && this.#awaited.size === 0) this.#nextRound();
   }
@@ -1289,6 +1358,18 @@ export class Coordination {
   }
 }
 
+/** A micro-batch, by its number and its data. */
+interface Pair {
+  readonly microBatch: number;
+  readonly corpus: string;
+}
+
+function pairsOf(held: Held): Pair[] {
+  return held.flatMap(({ corpus, microBatches }) =>
+    microBatches.map((microBatch) => ({ microBatch, corpus }))
+  );
+}
+
 function inWords(short: Shortfall | undefined): string | null {
   if (short === undefined) return null;
   return `${short.present} of the ${short.size} hosts that vouch for its steps are there, and without most of ` +
@@ -1298,6 +1379,7 @@ function inWords(short: Shortfall | undefined): string | null {
 function emptyRows(stages: number, microBatches: number): Row[] {
   return Array.from({ length: microBatches }, () => ({
     cells: new Array<PeerId | undefined>(stages).fill(undefined),
+    corpus: undefined,
     loss: undefined,
     attempts: 0,
     walking: false,

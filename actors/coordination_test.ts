@@ -9,6 +9,15 @@ function hashOf(value: number): string {
   return value.toString(16).padStart(64, "0");
 }
 
+/** The data that all trainers have. */
+const CORPUS = hashOf(0);
+
+/** What a host with these in its gradient sum says. */
+function heldOf(microBatches: Iterable<number>) {
+  const held = [...microBatches];
+  return held.length === 0 ? [] : [{ corpus: CORPUS, microBatches: held }];
+}
+
 /** State of a stage after so many steps, as every honest host computes it. */
 function stateAfter(stage: number, step: number): string {
   return hashOf(1 + stage * 1_000_000 + step);
@@ -25,7 +34,7 @@ const NO_PROMISE = {
   leader: null,
   latest: null,
   electorates: [],
-  report: { microBatches: [], losses: [], total: null, applied: null, proof: null },
+  report: { held: [], losses: [], total: null, applied: null, proof: null },
 } as const;
 
 interface ModelHost {
@@ -77,6 +86,7 @@ class Model {
       balance: balanceOf(stages),
       resume: true,
       self: "coordinator",
+      corpus: CORPUS,
       withoutQuorum: false,
       updateScale: (_, tokens) => 1 / tokens,
       learningRate: () => 0.1,
@@ -112,7 +122,7 @@ class Model {
     const hello: Hello = {
       ...allegiance.pledge,
       latest: latestOf(allegiance.pledge.electorates),
-      report: accepted ? null : { microBatches: [...set], losses, total, applied, proof: null },
+      report: accepted ? null : { held: heldOf(set), losses, total, applied, proof: null },
       stage,
       step,
       stateHash: stateAfter(stage, step),
@@ -222,7 +232,7 @@ class Model {
       this.toCoordinator(host.peer, {
         kind: "accumulated",
         peer: host.peer,
-        report: { kind: "accumulated", walk, stage: at, ...loss },
+        report: { kind: "accumulated", walk, stage: at, corpus: CORPUS, ...loss },
       });
     }
     over(null);
@@ -275,9 +285,9 @@ class Model {
           step: host.step,
           round: message.round,
           stateHash: stateAfter(host.stage, host.step),
-          microBatches: [...host.set],
+          held: heldOf(host.set),
         } as const;
-        return answer({ kind: "prepared", peer, report: { ...report, microBatches: [...host.set] } });
+        return answer({ kind: "prepared", peer, report });
       }
       case "fence":
         if (message.step !== host.step || !host.accepted) return;
@@ -445,7 +455,7 @@ Deno.test("reports of strangers, of other stages and of other steps change nothi
     model.coordination.advance({
       kind: "accumulated",
       peer,
-      report: { kind: "accumulated", walk, stage: 1, lossSum: 1, tokens: 4, ...change },
+      report: { kind: "accumulated", walk, stage: 1, corpus: CORPUS, lossSum: 1, tokens: 4, ...change },
     });
   for (let again = 0; again < 3; again++) {
     assert.deepEqual(report("stranger", {}), []);
@@ -467,6 +477,7 @@ Deno.test("a host that asks for a stage is given the neediest one", () => {
     balance: balanceOf(3),
     resume: true,
     self: "coordinator",
+    corpus: CORPUS,
     withoutQuorum: false,
     updateScale: () => 1,
     learningRate: () => 1,
@@ -500,6 +511,7 @@ Deno.test("a restart goes on at the latest step that every stage holds", () => {
     balance: balanceOf(2),
     resume: true,
     self: "coordinator",
+    corpus: CORPUS,
     withoutQuorum: false,
     updateScale: () => 1,
     learningRate: () => 1,

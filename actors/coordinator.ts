@@ -15,6 +15,7 @@ import {
   Coordination,
   type CoordinationConfig,
   type CoordinationEvent,
+  type Feeder,
 } from "./coordination.ts";
 import {
   COORDINATORS_MAX,
@@ -54,6 +55,12 @@ interface Leader {
   heardAtMs: number;
 }
 
+/** A trainer that follows. */
+interface Follower {
+  readonly corpus: string;
+  heardAtMs: number;
+}
+
 /** A micro-batch under way, and who feeds it. */
 interface Fed {
   readonly walk: Walk;
@@ -72,8 +79,8 @@ class Coordinator implements Role {
   #followed = false;
   /** The term that this peer's trainer was told to feed. */
   #toldTerm = 0;
-  /** Trainers that follow, and feed their share, with when they were last heard of. */
-  readonly #followers = new Map<PeerId, number>();
+  /** Trainers that follow, and feed their share. */
+  readonly #followers = new Map<PeerId, Follower>();
   readonly #fed = new Map<string, Fed>();
   #gathering: Timer | undefined;
   #phaseTimer: Timer | undefined;
@@ -102,7 +109,7 @@ class Coordinator implements Role {
       case "found":
         return this.#onFound(message.announcements.map(({ peer }) => peer));
       case "follow":
-        return this.#onFollow(from);
+        return this.#onFollow(from, message);
       case "leading":
         return this.#onLeading(from, message);
       case "stepped":
@@ -175,7 +182,7 @@ class Coordinator implements Role {
     if (this.#leader !== undefined) return;
     for (const peer of this.#rivals) {
       if (this.#coordination.leads) this.#sayLeading(peer);
-      else this.#toTrainer(peer, { kind: "follow" });
+      else this.#askToFeed(peer);
     }
   }
 
@@ -191,12 +198,25 @@ class Coordinator implements Role {
     this.#toTrainer(peer, { kind: "leading", term, step, done: phase === "done" });
   }
 
-  #onFollow(from: PeerId): void {
+  #askToFeed(peer: PeerId): void {
+    this.#toTrainer(peer, { kind: "follow", corpus: this.#options.corpus });
+  }
+
+  #onFollow(from: PeerId, { corpus }: MessageOf<"follow">): void {
     if (!this.#coordination.leads && this.#coordination.phase !== "done") return;
-    if (this.#followers.size < COORDINATORS_MAX || this.#followers.has(from)) {
-      this.#followers.set(from, this.#context.clock.nowMs());
+    const heardAtMs = this.#context.clock.nowMs();
+    const known = this.#followers.get(from);
+    if (known?.corpus === corpus) known.heardAtMs = heardAtMs;
+    else if (known !== undefined || this.#followers.size < COORDINATORS_MAX) {
+      this.#followers.set(from, { corpus, heardAtMs });
+      this.#feedersChanged();
     }
     this.#sayLeading(from);
+  }
+
+  #feedersChanged(): void {
+    const others = [...this.#followers].map(([peer, { corpus }]) => ({ peer, corpus }));
+    this.#advance({ kind: "feeders", others });
   }
 
   #onLeading(from: PeerId, { term, step, done }: MessageOf<"leading">): void {
@@ -223,7 +243,7 @@ class Coordinator implements Role {
     this.#startOver();
     this.#context.tell({ actor: "trainer" }, { kind: "led", leader: peer, term });
     this.#options.onEvent({ kind: "following", leader: peer, step });
-    this.#toTrainer(peer, { kind: "follow" });
+    this.#askToFeed(peer);
   }
 
   #onStepped(from: PeerId, { kind: _, term, ...step }: MessageOf<"stepped">): void {
@@ -272,6 +292,7 @@ class Coordinator implements Role {
   #loseTrainer(peer: PeerId): void {
     if (this.#leader?.peer === peer) this.#stand();
     if (!this.#followers.delete(peer)) return;
+    this.#feedersChanged();
     for (const { walk, feeder } of [...this.#fed.values()]) {
       if (feeder === peer) this.#walkOver(walk, `trainer ${peer} was lost`);
     }
@@ -279,14 +300,11 @@ class Coordinator implements Role {
 
   // --- the walks that trainers feed ---------------------------------------------------------------
 
-  /** Each trainer feeds its share of a step's micro-batches: what one has begun, any other can replay. */
-  #assign(walk: Walk, mask: readonly number[]): void {
-    const self = this.#context.peer;
-    const feeders = [self, ...this.#followers.keys()].sort();
-    const feeder = feeders[walk.microBatch % feeders.length];
-    const remote = feeder !== self && this.#toTrainer(feeder, { kind: "assign", walk, mask });
-    this.#fed.set(walkKey(walk), { walk, feeder: remote ? feeder : self });
-    if (!remote) this.#context.tell({ actor: "trainer" }, { kind: "assign", walk, mask });
+  #assign(walk: Walk, mask: readonly number[], { peer, corpus }: Feeder): void {
+    const order = { kind: "assign", walk, mask, corpus } as const;
+    this.#fed.set(walkKey(walk), { walk, feeder: peer });
+    if (peer === this.#context.peer) this.#context.tell({ actor: "trainer" }, order);
+    else if (!this.#toTrainer(peer, order)) this.#loseSoon(peer);
   }
 
   #onWalkOver(from: PeerId, { walk, reason }: MessageOf<"walkOver">): void {
@@ -306,16 +324,11 @@ class Coordinator implements Role {
     switch (command.kind) {
       case "send":
         if (!this.#context.tell({ peer: command.peer, actor: "host" }, command.message)) {
-          // Not now: the commands of this event belong together.
-          this.#context.tell({ actor: this.#context.actor }, {
-            kind: "peerLost",
-            peer: command.peer,
-            reason: "it can't be reached",
-          });
+          this.#loseSoon(command.peer);
         }
         return;
       case "assign":
-        return this.#assign(command.walk, command.mask);
+        return this.#assign(command.walk, command.mask, command.feeder);
       case "awaitQuiet":
         this.#gathering?.cancel();
         this.#gathering = this.#setTimer(GATHER_MS, GATHERED, "");
@@ -390,6 +403,15 @@ class Coordinator implements Role {
     });
   }
 
+  /** Not now: the commands of one event belong together. */
+  #loseSoon(peer: PeerId): void {
+    this.#context.tell({ actor: this.#context.actor }, {
+      kind: "peerLost",
+      peer,
+      reason: "it can't be reached",
+    });
+  }
+
   #setTimer(delayMs: number, name: string, key: string): Timer {
     return this.#context.after(delayMs, { kind: "timer", name, key });
   }
@@ -430,14 +452,14 @@ class Coordinator implements Role {
     for (const [peer, heardAtMs] of [...this.#heardAtMs]) {
       if (nowMs - heardAtMs > SILENCE_MS_MAX) this.#lose(peer, `it was silent for ${SILENCE_MS_MAX} ms`);
     }
-    for (const [peer, heardAtMs] of [...this.#followers]) {
+    for (const [peer, { heardAtMs }] of [...this.#followers]) {
       if (nowMs - heardAtMs > SILENCE_MS_MAX) this.#loseTrainer(peer);
     }
     if (this.#leader === undefined) {
       this.#advance({ kind: "tick" });
       if (!this.#coordination.leads) this.#askRivals();
     } else if (nowMs - this.#leader.heardAtMs > LEASE_MS) this.#stand();
-    else this.#toTrainer(this.#leader.peer, { kind: "follow" });
+    else this.#askToFeed(this.#leader.peer);
     this.#setTimer(HELLO_PERIOD_MS, SILENCE, "");
   }
 

@@ -21,6 +21,7 @@ function forward(microBatch: number): MessageOf<"forward"> {
     walk: walk(microBatch),
     stage: 0,
     mask: [0],
+    corpus: null,
     trainer: "sender",
     coordinator: "sender",
     input: { dataType: "i32", shape: [1, TOKENS], data: new Int32Array(TOKENS) },

@@ -240,8 +240,8 @@ class Host implements Role {
   #totalAccumulated = 0;
   #trouble: string | undefined;
 
-  /** Micro-batches in the gradient sum; the last stage knows their losses. */
-  readonly #accumulated = new Map<number, Held["loss"]>();
+  /** Micro-batches in the gradient sum, with the data that they are from; the last stage knows their losses. */
+  readonly #accumulated = new Map<number, { readonly corpus: string; readonly loss: Held["loss"] }>();
   /** Walks of this round or an earlier one count no more. */
   #sealedRound = -1;
   /** The last round of this step that was summed up: an order that comes twice is carried out once. */
@@ -687,12 +687,20 @@ class Host implements Role {
     const held = [...this.#accumulated].sort(([a], [b]) => a - b);
     const averaged = this.#averaged;
     return {
-      microBatches: held.map(([microBatch]) => microBatch),
-      losses: held.flatMap(([microBatch, loss]) => loss === undefined ? [] : [{ microBatch, ...loss }]),
+      held: this.#heldByCorpus(),
+      losses: held.flatMap(([microBatch, { loss }]) => loss === undefined ? [] : [{ microBatch, ...loss }]),
       total: averaged === undefined ? null : { term: averaged.term, round: averaged.round },
       applied: this.#applied ?? null,
       proof: this.#proof ?? null,
     };
+  }
+
+  #heldByCorpus(): MessageOf<"prepared">["held"] {
+    const byCorpus = Map.groupBy(this.#accumulated, ([, { corpus }]) => corpus);
+    return [...byCorpus].map(([corpus, held]) => ({
+      corpus,
+      microBatches: held.map(([microBatch]) => microBatch).sort((a, b) => a - b),
+    }));
   }
 
   #toCoordinator(message: RemoteMessage): void {
@@ -806,7 +814,7 @@ class Host implements Role {
             step: message.step,
             round: message.round,
             stateHash: this.#manifest!.stateHash,
-            microBatches: [...this.#accumulated.keys()].sort((a, b) => a - b),
+            held: this.#heldByCorpus(),
           }));
       case "reduce":
         return this.#reduce(message);
@@ -1122,7 +1130,7 @@ class Host implements Role {
     const held: Held = {
       key,
       walk,
-      counts: walk.purpose === "train" && message.mask.includes(stage.index),
+      counts: walk.purpose === "train" && message.corpus !== null && message.mask.includes(stage.index),
       previous: from,
       forward: message,
       returning: false,
@@ -1227,11 +1235,11 @@ class Host implements Role {
       (back) => {
         this.#workload.took("backward", (this.#context.clock.nowMs() - startedMs) / 1000);
         if (accumulate) {
-          this.#accumulated.set(walk.microBatch, held.loss);
+          this.#accumulated.set(walk.microBatch, { corpus: held.forward.corpus!, loss: held.loss });
           this.#totalAccumulated++;
           this.#changed();
         }
-        if (held.counts && this.#accumulated.has(walk.microBatch)) this.#reportAccumulated(held);
+        this.#reportAccumulated(held);
         this.#passBack(held, back);
         this.#letGo(held);
       },
@@ -1243,13 +1251,17 @@ class Host implements Role {
     );
   }
 
-  #reportAccumulated({ walk, forward, loss }: Held): void {
+  #reportAccumulated({ walk, forward, counts, loss }: Held): void {
+    const corpus = this.#accumulated.get(walk.microBatch)?.corpus;
+    // Of other data the same number is another micro-batch.
+    if (!counts || corpus === undefined || corpus !== forward.corpus) return;
     // Whoever coordinates under another term has heard of it in a report, or will.
     if (walk.term !== this.#allegiance.pledge.term) return;
     this.#toCoordinator({
       kind: "accumulated",
       walk,
       stage: forward.stage,
+      corpus,
       ...(loss === undefined ? {} : { lossSum: loss.sum, tokens: loss.tokens }),
     });
   }

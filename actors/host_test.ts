@@ -139,12 +139,16 @@ class Hosting {
   }
 }
 
+/** Names some data. */
+const CORPUS = "d".repeat(64);
+
 function forward(change: Partial<MessageOf<"forward">> = {}, microBatch = 0): MessageOf<"forward"> {
   return {
     kind: "forward",
     walk: { purpose: "train", term: 5, step: 0, round: 0, microBatch, attempt: 1 },
     stage: 0,
     mask: [0, 1],
+    corpus: CORPUS,
     trainer: "trainer",
     coordinator: "coordinator",
     input: { dataType: "i32", shape: [1, 1], data: new Int32Array(1) },
@@ -184,7 +188,7 @@ Deno.test("an order of an earlier term, or for another step, changes nothing", a
   assert.deepEqual(hosting.of("prepared"), []);
   hosting.deliver("coordinator", { kind: "prepare", term: 5, step: 0, round: 0 });
   await hosting.pass(1);
-  assert.deepEqual(hosting.of("prepared")[0].message.microBatches, []);
+  assert.deepEqual(hosting.of("prepared")[0].message.held, []);
 });
 
 const REFUSALS: [string, MessageOf<"forward">, RegExp][] = [
@@ -240,7 +244,7 @@ Deno.test("a gradient counts once, from the host that has the walk, and not afte
   assert.deepEqual(hosting.of("accumulated").map(({ to, message }) => [to, message.walk.microBatch]), [
     ["coordinator", 0],
   ]);
-  assert.deepEqual(hosting.of("prepared")[0].message.microBatches, [0]);
+  assert.deepEqual(hosting.of("prepared")[0].message.held, [{ corpus: CORPUS, microBatches: [0] }]);
   assert.equal(hosting.of("finished").length, 2);
 });
 
@@ -271,7 +275,7 @@ async function walkThere(hosting: Hosting, microBatch: number): Promise<void> {
 async function heldAtPrepare(hosting: Hosting, round = 0): Promise<readonly number[]> {
   hosting.deliver("coordinator", { kind: "prepare", term: 5, step: 0, round });
   await hosting.pass(2 * WORK_MS);
-  return hosting.of("prepared").at(-1)!.message.microBatches;
+  return hosting.of("prepared").at(-1)!.message.held.flatMap(({ microBatches }) => microBatches);
 }
 
 Deno.test("a gradient that is refused leaves the sum as it was; one that breaks off in the middle costs it", async () => {

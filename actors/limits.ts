@@ -36,6 +36,9 @@ export const STAGES_MAX = 1024;
 /** Micro-batches of one step; a host reports its whole set in one header. */
 export const MICRO_BATCHES_MAX = 4096;
 
+/** Different data in one step: one for each trainer that fed it. All their names still fit one header. */
+export const CORPORA_MAX = 1024;
+
 /** Replicas of one stage that take part in one all-reduce. */
 export const REPLICAS_MAX = 256;
 

@@ -13,6 +13,7 @@ import type { Announcement } from "../routing/mod.ts";
 import { signatureSchema as signature, stateProofSchema } from "../routing/state_proof.ts";
 import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
 import {
+  CORPORA_MAX,
   ELECTORATES_MAX,
   ELECTORS_MAX,
   MICRO_BATCHES_MAX,
@@ -82,6 +83,18 @@ export const electorateSchema: z.ZodType<Electorate> = z.strictObject({
   settled: z.boolean(),
 });
 
+/**
+ * What a gradient sum holds, by the data that the micro-batches were drawn from
+ * (`Dataset.corpus`). The same number from other data is another micro-batch.
+ */
+const held = z.array(z.strictObject({
+  corpus: hash,
+  microBatches: z.array(microBatch).min(1).max(MICRO_BATCHES_MAX).readonly(),
+})).max(CORPORA_MAX).readonly();
+
+/** What a gradient sum holds, see the schema. */
+export type Held = z.infer<typeof held>;
+
 /** Names one all-reduce: a term's rounds are its own. */
 const total = z.strictObject({ term: count, round: count });
 
@@ -99,6 +112,8 @@ const schemas = [
     stage,
     /** Stages that still have to accumulate this micro-batch; the others take part without counting. */
     mask: z.array(stage).max(STAGES_MAX).readonly(),
+    /** Names the data that it was drawn from; `null` if nobody is to count it. */
+    corpus: hash.nullable(),
     /** Who issued the walk and hears how it ends. */
     trainer: peer,
     /** Who keeps the table. */
@@ -127,6 +142,7 @@ const schemas = [
     kind: z.literal("accumulated"),
     walk,
     stage,
+    corpus: hash,
     lossSum: finite.optional(),
     tokens: count.optional(),
   }),
@@ -170,7 +186,7 @@ const schemas = [
     /** What a coordinator needs to rebuild its table; `null` while the host serves. */
     report: z.strictObject({
       /** In the gradient sum. The last stage tells their losses. */
-      microBatches: z.array(microBatch).max(MICRO_BATCHES_MAX).readonly(),
+      held,
       losses: z.array(z.strictObject({ microBatch, sum: finite, tokens: count })).max(MICRO_BATCHES_MAX)
         .readonly(),
       /** The all-reduce whose total this host holds, not yet applied. */
@@ -192,8 +208,8 @@ const schemas = [
   z.strictObject({ kind: z.literal("outranked"), term: count, leader: peer.nullable() }),
   /** Coordinator to host: follow me no longer. */
   z.strictObject({ kind: z.literal("released"), term: count }),
-  /** Trainer to trainer, every so often: do you lead? I would feed. */
-  z.strictObject({ kind: z.literal("follow") }),
+  /** Trainer to trainer, every so often: do you lead? I would feed, from the data of this name. */
+  z.strictObject({ kind: z.literal("follow"), corpus: hash }),
   /** The answer of a trainer that does. */
   z.strictObject({ kind: z.literal("leading"), term: count, step: count, done: z.boolean() }),
   /** Coordinator to a host that wants to leave: how many others hold its stage, and whether it may go now. */
@@ -245,7 +261,7 @@ const schemas = [
     step: count,
     round: count,
     stateHash: hash,
-    microBatches: z.array(microBatch).max(MICRO_BATCHES_MAX).readonly(),
+    held,
   }),
   /** Coordinator: your sum disagrees with the table; forget it. */
   z.strictObject({ kind: z.literal("fence"), term: count, step: count, round: count }),
@@ -305,8 +321,13 @@ const schemas = [
     proof: stateProofSchema,
   }),
 
-  /** Coordinator to a trainer: walk this micro-batch. */
-  z.strictObject({ kind: z.literal("assign"), walk, mask: z.array(stage).max(STAGES_MAX).readonly() }),
+  /** Coordinator to a trainer: walk this micro-batch, drawn from this data. */
+  z.strictObject({
+    kind: z.literal("assign"),
+    walk,
+    mask: z.array(stage).max(STAGES_MAX).readonly(),
+    corpus: hash,
+  }),
   /** Trainer to coordinator: this walk is over, one way or the other. */
   z.strictObject({ kind: z.literal("walkOver"), walk, reason: reason.nullable() }),
   /** Coordinator to the trainers that follow it: this step was taken. */

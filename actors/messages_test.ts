@@ -11,6 +11,7 @@ const FORWARD: RemoteMessage = {
   walk: WALK,
   stage: 1,
   mask: [1, 2],
+  corpus: "d".repeat(64),
   trainer: "trainer",
   coordinator: "trainer",
   input: { dataType: "f32", shape: [1, 2, 2], data: new Float32Array([1, 2, 3, 4]) },
@@ -31,7 +32,7 @@ Deno.test("a message survives the way into a frame and back", () => {
     step: 1,
     round: 2,
     stateHash: "c".repeat(64),
-    microBatches: [0, 3],
+    held: [{ corpus: "d".repeat(64), microBatches: [0, 3] }],
   };
   for (const message of [FORWARD, untargeted, piece, prepared] as RemoteMessage[]) {
     assert.deepEqual(fromFrame(RUN, toFrame(RUN, message)), message);

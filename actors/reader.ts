@@ -86,6 +86,7 @@ class Reader implements Role {
       walk,
       stage: 0,
       mask: [],
+      corpus: null,
       trainer: this.#context.peer,
       coordinator: this.#context.peer,
       input: { dataType: "i32", shape: [1, tokens.length], data: tokens },

@@ -1,15 +1,22 @@
 /**
  * Several coordinators at once, hosts that come and go, and a network that is cut
- * and heals, without time: whatever happens in whatever order, no step is taken
- * twice, and each holds each micro-batch once. Then everything heals, and the run
- * must end.
+ * and heals, without time, and trainers with data of their own that come and go:
+ * whatever happens in whatever order, no step is taken twice, and each holds each
+ * micro-batch once, of the same data at every stage. Then everything heals, and
+ * the run must end.
  */
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { Allegiance, latestOf } from "./allegiance.ts";
-import { type Command, Coordination, type CoordinationEvent, type Hello } from "./coordination.ts";
+import {
+  type Command,
+  Coordination,
+  type CoordinationEvent,
+  type Feeder,
+  type Hello,
+} from "./coordination.ts";
 import { SeededEntropy } from "./core/seeded_entropy.ts";
 import type { MessageOf, RemoteMessage, Walk } from "./messages.ts";
 
@@ -22,7 +29,8 @@ interface Host {
   history: readonly string[];
   serving: boolean;
   sealedRound: number;
-  readonly set: Set<number>;
+  /** Micro-batches in its gradient sum, with the data that they are from. */
+  readonly set: Map<number, string>;
   readonly allegiance: Allegiance;
   total: { readonly term: number; readonly round: number } | null;
   applied: NonNullable<Hello["report"]>["applied"];
@@ -36,7 +44,28 @@ interface Rival {
   readonly timers: CoordinationEvent[];
   /** Far later than all other timers. */
   revival: CoordinationEvent | undefined;
-  readonly walks: { readonly walk: Walk; readonly mask: readonly number[] }[];
+  readonly walks: Walking[];
+  /** Trainers that follow it. */
+  others: readonly Feeder[];
+}
+
+interface Walking {
+  readonly walk: Walk;
+  readonly mask: readonly number[];
+  readonly feeder: Feeder;
+}
+
+/** Names of data. */
+const CORPORA = ["one", "another", "a third"];
+const FOLLOWERS = CORPORA.flatMap((corpus) =>
+  ["a", "b"].map((name) => ({ peer: `${name} with ${corpus}`, corpus }))
+);
+
+function heldOf(set: ReadonlyMap<number, string>) {
+  return [...Map.groupBy(set, ([, corpus]) => corpus)].map(([corpus, pairs]) => ({
+    corpus,
+    microBatches: pairs.map(([microBatch]) => microBatch),
+  }));
 }
 
 class World {
@@ -51,7 +80,7 @@ class World {
   /** What somebody waited for last. */
   waiting = "";
   readonly #histories = new Map<string, readonly string[]>();
-  readonly #reduced = new Map<string, readonly number[]>();
+  readonly #reduced = new Map<string, readonly (readonly [number, string])[]>();
   readonly #stages: number;
   readonly #microBatches: number;
   readonly #chance: SeededEntropy;
@@ -68,6 +97,7 @@ class World {
         timers: [],
         revival: undefined,
         walks: [],
+        others: [],
       });
     }
     for (let stage = 0; stage < stages; stage++) {
@@ -87,7 +117,7 @@ class World {
       history: before?.history ?? [],
       serving: false,
       sealedRound: -1,
-      set: new Set(),
+      set: new Map(),
       // A host holds its word across a restart; its disk kept the promise.
       allegiance: new Allegiance(1, before?.allegiance.pledge),
       total: null,
@@ -137,6 +167,17 @@ class World {
     }
     rival.coordination = this.#newCoordination(rival.name);
     rival.timers.length = rival.walks.length = 0;
+    rival.others = [];
+  }
+
+  /** Trainers come and go. What one that goes has sent may arrive all the same. */
+  follow(rival: Rival, others: readonly Feeder[]): void {
+    rival.others = others;
+    this.#advance(rival, { kind: "feeders", others });
+    for (const { walk, feeder } of rival.walks) {
+      if (feeder.peer === rival.name || others.includes(feeder)) continue;
+      rival.timers.push({ kind: "walkOver", walk, reason: "its trainer was lost" });
+    }
   }
 
   hello(peer: string): void {
@@ -147,8 +188,8 @@ class World {
       ...host.allegiance.pledge,
       latest: latestOf(host.allegiance.pledge.electorates),
       report: host.serving ? null : {
-        microBatches: [...host.set],
-        losses: last ? [...host.set].map((microBatch) => ({ microBatch, sum: 1, tokens: 4 })) : [],
+        held: heldOf(host.set),
+        losses: last ? [...host.set.keys()].map((microBatch) => ({ microBatch, sum: 1, tokens: 4 })) : [],
         total: host.total,
         applied: host.applied,
         proof: null,
@@ -219,6 +260,8 @@ class World {
       balance: { work: new Array<number>(this.#stages).fill(1), ceiling: 100, hysteresis: 0.05 },
       resume: true,
       self,
+      // Each begins with data of its own.
+      corpus: CORPORA[Number(self.at(-1)) % CORPORA.length],
       withoutQuorum: false,
       updateScale: (_, tokens) => 1 / tokens,
       learningRate: () => 0.1,
@@ -278,7 +321,7 @@ class World {
           () => this.#deliver(rival, command.peer, command.message),
         );
       case "assign":
-        rival.walks.push({ walk: command.walk, mask: command.mask });
+        rival.walks.push(command);
         return;
       case "awaitQuiet":
         rival.timers.push({ kind: "gathered" });
@@ -305,7 +348,7 @@ class World {
 
   /** A walk picks a host of each stage that serves this coordinator, and counts where the mask says so. */
   #walk(rival: Rival, index: number): void {
-    const [{ walk, mask }] = rival.walks.splice(index, 1);
+    const [{ walk, mask, feeder: { corpus } }] = rival.walks.splice(index, 1);
     const path: Host[] = [];
     for (let stage = 0; stage < this.#stages; stage++) {
       const able = [...this.hosts.values()].filter((host) =>
@@ -321,24 +364,29 @@ class World {
     for (let stage = this.#stages - 1; whole && stage >= reached; stage--) {
       const host = path[stage];
       if (!mask.includes(stage) || walk.round <= host.sealedRound) continue;
-      host.set.add(walk.microBatch);
+      if (!host.set.has(walk.microBatch)) host.set.set(walk.microBatch, corpus);
+      if (host.set.get(walk.microBatch) !== corpus) continue;
       const loss = stage === this.#stages - 1 ? { lossSum: 1, tokens: 4 } : {};
-      const report = { kind: "accumulated", walk, stage, ...loss } as const;
+      const report = { kind: "accumulated", walk, stage, corpus, ...loss } as const;
       this.#tell(rival, host.peer, { kind: "accumulated", peer: host.peer, report });
     }
     rival.timers.push({ kind: "walkOver", walk, reason: whole && reached === 0 ? null : "it broke" });
   }
 
-  /** What is about to be applied holds each micro-batch once at every stage. */
+  /** What is about to be applied holds each micro-batch once at every stage, and from the same data. */
   #checkPartition({ coordination }: Rival): void {
     const { term, step, round } = coordination;
+    const first: (readonly [number, string])[] = [];
     for (let stage = 0; stage < this.#stages; stage++) {
       const counted = coordination.members().filter((it) => it.stage === stage && it.accepted)
-        .flatMap(({ peer }) => this.#reduced.get(`${term}/${step}/${round}/${peer}`)!);
+        .flatMap(({ peer }) => this.#reduced.get(`${term}/${step}/${round}/${peer}`)!)
+        .sort(([a], [b]) => a - b);
       assert.deepEqual(
-        counted.sort((a, b) => a - b),
+        counted.map(([microBatch]) => microBatch),
         Array.from({ length: this.#microBatches }, (_, index) => index),
       );
+      if (stage === 0) first.push(...counted);
+      assert.deepEqual(counted, first, "two stages have counted different data");
     }
   }
 
@@ -384,7 +432,7 @@ class World {
           step,
           round,
           stateHash,
-          microBatches: [...host.set],
+          held: heldOf(host.set),
         } as const;
         return this.#tell(rival, peer, { kind: "prepared", peer, report });
       }
@@ -478,7 +526,8 @@ function play(seed: number, world: World, replicas: number): void {
       world.cut(world.far.size > 0 ? [] : names.filter(() => chance.uniform() < 0.4));
     } else if (luck < 0.024) world.lapse(host.peer);
     else if (luck < 0.026) world.restart(rival);
-    else if (luck < 0.06) world.hello(host.peer);
+    else if (luck < 0.056) world.follow(rival, FOLLOWERS.filter(() => chance.uniform() < 0.4));
+    else if (luck < 0.09) world.hello(host.peer);
     else if (!world.happen()) { for (const { peer } of world.hosts.values()) world.hello(peer); }
   }
   checkHistory(world);

@@ -22,6 +22,8 @@ export interface Batch {
 
 /** What a trainer is made of. */
 export interface TrainerOptions {
+  /** Names the data that micro-batches are drawn from: whoever has the same can draw the same. */
+  readonly corpus: string;
   readonly microBatch: (step: number, index: number) => Batch;
   readonly validationBatch: (index: number) => Batch;
   /** Shape of a micro-batch, `[B, T]`. */
@@ -77,7 +79,11 @@ class Trainer implements Role {
         return this.#onLed(message);
       case "assign":
         if (from !== this.#leader || message.walk.term !== this.#term) {
-          return this.#refuseAssignment(from, message.walk);
+          const reason = `this trainer follows ${this.#leader} under term ${this.#term}`;
+          return this.#refuseAssignment(from, message.walk, reason);
+        }
+        if (message.corpus !== this.#options.corpus) {
+          return this.#refuseAssignment(from, message.walk, "this trainer has other data");
         }
         this.#supersede(message.walk);
         return this.#send(message.walk, message.mask);
@@ -108,8 +114,7 @@ class Trainer implements Role {
   }
 
   /** A coordinator may lead under a new term before its followers have heard of it: it has to assign again. */
-  #refuseAssignment(from: PeerId, walk: Walk): void {
-    const reason = `this trainer follows ${this.#leader} under term ${this.#term}`;
+  #refuseAssignment(from: PeerId, walk: Walk, reason: string): void {
     this.#context.trace("assignment refused", { from, walk: walkKey(walk), reason });
     this.#context.tell({ peer: from, actor: "coordinator" }, { kind: "walkOver", walk, reason });
   }
@@ -142,7 +147,7 @@ class Trainer implements Role {
 
   #start(underway: Underway): void {
     const { walk, mask } = underway;
-    const { shape, microBatch, validationBatch } = this.#options;
+    const { corpus, shape, microBatch, validationBatch } = this.#options;
     const batch = walk.purpose === "train"
       ? microBatch(walk.step, walk.microBatch)
       : validationBatch(walk.microBatch);
@@ -154,6 +159,7 @@ class Trainer implements Role {
       walk,
       stage: 0,
       mask: [...mask],
+      corpus,
       trainer: this.#context.peer,
       coordinator: this.#leader,
       input: tensor(batch.tokens),

@@ -50,6 +50,10 @@ const trainCommand: Command = required(
           line: "deno task train --run runs/demo.json --data book.txt --bootstrap /ip4/…",
         },
         {
+          does: "share it with data of your own, which the others need not have: each feeds an equal part",
+          line: "deno task train --run runs/demo.json --data another-book.txt --bootstrap /ip4/…",
+        },
+        {
           does: "events as JSON lines, for a program",
           line: "deno task train --run runs/demo.json --data book.txt --bootstrap /ip4/… --json | jq .loss",
         },

@@ -4,6 +4,7 @@
  * can make any of them again, which is what replay rests on.
  */
 
+import { createHash } from "node:crypto";
 import type { Manifest } from "./manifest.ts";
 import { drawInteger, Purpose } from "./order.ts";
 import { checkTokenIds, type Tokenizer } from "./tokenizer.ts";
@@ -27,6 +28,7 @@ export class Dataset {
   readonly #source: DatasetSource;
   readonly #training: Int32Array;
   readonly #validation: Int32Array;
+  #corpus: string | undefined;
 
   /**
    * Splits the tokens.
@@ -59,6 +61,14 @@ export class Dataset {
       offset += part.length;
     }
     return new Dataset(source, tokens);
+  }
+
+  /**
+   * Names what is trained on, 64 hex digits: whoever holds data of this name makes the same
+   * micro-batches. It tells nothing of the data to those that don't have them.
+   */
+  get corpus(): string {
+    return this.#corpus ??= createHash("sha256").update(bytesOf(this.#training)).digest("hex");
   }
 
   /** Tokens to train on. */
@@ -117,6 +127,10 @@ export class Dataset {
       );
     }
   }
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Int32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** Counters are 32-bit words: beyond them draws would repeat in silence. */

@@ -37,6 +37,14 @@ Deno.test("a micro-batch holds sequences of the training part, and what follows 
   }));
 });
 
+Deno.test("data is named after what is trained on, and nothing else", () => {
+  const corpus = (tokens: Int32Array) => new Dataset(source(), tokens).corpus;
+  assert.match(corpus(counting(1000)), /^[0-9a-f]{64}$/);
+  assert.equal(corpus(counting(1000)), corpus(counting(1000)));
+  assert.equal(corpus(counting(1000)), corpus(counting(1000).fill(0, 900)), "the end is for validation");
+  assert.notEqual(corpus(counting(1000)), corpus(counting(1000).fill(0, 899)));
+});
+
 Deno.test("a validation batch comes from the end, and is the same at every step", () => {
   const dataset = new Dataset(source(), counting(1000));
   const batch = dataset.validationBatch(0);

@@ -43,7 +43,8 @@ export function countingManifest(
 }
 
 /** Micro-batches that say which they are: `[1, 2]`, step and number, as tokens and as targets. */
-export const countingData: Pick<Dataset, "microBatch" | "validationBatch"> = {
+export const countingData: Pick<Dataset, "corpus" | "microBatch" | "validationBatch"> = {
+  corpus: "0".repeat(64),
   microBatch: named,
   validationBatch: (index) => named(0, index),
 };

@@ -44,10 +44,13 @@ function simulatedSignature(peer: PeerId, bytes: Uint8Array): Uint8Array {
 /** What the calendar says at virtual time 0: some day, so that a clock that is behind is not before the epoch. */
 const EPOCH_START_MS = 1_750_000_000_000;
 
+/** What a trainer feeds. */
+export type SimulatedData = Pick<Dataset, "corpus" | "microBatch" | "validationBatch">;
+
 /** What a simulated swarm is made of. */
 export interface SwarmOptions {
   readonly manifest: Manifest;
-  readonly dataset: Pick<Dataset, "microBatch" | "validationBatch">;
+  readonly dataset: SimulatedData;
   readonly seed: number;
   /** Milliseconds that a peer's work takes; by default hosts of one speed. */
   readonly durationMs?: (peer: PeerId, work: Work) => number;
@@ -146,8 +149,9 @@ export class SimulatedSwarm {
     this.#hostPeers.set(peer, host);
   }
 
-  startTrainer(peer: PeerId, resume = false): void {
-    const { manifest, dataset, steps } = this.#options;
+  /** Starts a trainer; without `dataset` it has the data that all have. */
+  startTrainer(peer: PeerId, resume = false, dataset = this.#options.dataset): void {
+    const { manifest, steps } = this.#options;
     this.#peers.set(
       peer,
       assembleTrainer(this.#parts(peer), {

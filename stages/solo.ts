@@ -44,7 +44,7 @@ export async function createStages(device: Device, manifest: Manifest): Promise<
 export async function* trainSolo(
   { manifest, dataset, stages }: {
     readonly manifest: Manifest;
-    readonly dataset: Dataset;
+    readonly dataset: Pick<Dataset, "microBatch">;
     readonly stages: readonly Stage[];
   },
 ): AsyncGenerator<SoloStep, void, void> {

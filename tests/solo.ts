@@ -19,7 +19,7 @@ export interface SoloRun {
 export async function soloRun(
   manifest: Manifest,
   device: Device = new ReferenceDevice(),
-  dataset: Dataset = countingDataset(manifest),
+  dataset: Pick<Dataset, "microBatch"> = countingDataset(manifest),
 ): Promise<SoloRun> {
   const stages = await createStages(device, manifest);
   const steps = await Array.fromAsync(trainSolo({ manifest, dataset, stages }));
