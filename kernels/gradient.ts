@@ -6,7 +6,7 @@
  * computed twice, and inputs of the graph are never saved.
  */
 
-import { type Graph, GraphBuilder, liveNodes, type Node, type Value } from "./graph.ts";
+import { type Graph, GraphBuilder, liveNodes, type Node, type Output, type Value } from "./graph.ts";
 import type { GradientWriter, OpRow } from "./op.ts";
 import { OPS } from "./ops.ts";
 
@@ -110,7 +110,7 @@ export function differentiate(graph: Graph, options: DifferentiateOptions): Diff
   const kept = [...imported].filter(([value, input]) =>
     !graph.inputs.includes(value) && backward.inputs.includes(input)
   );
-  const savedOutputs = kept.map(([value, input]) => ({ name: input.name, value }));
+  const savedOutputs = kept.map(([value, input]): Output => ({ name: input.name, value, saved: true }));
   const outputs = [...graph.outputs, ...savedOutputs];
   return {
     forward: { inputs: graph.inputs, nodes: liveNodes(graph.nodes, outputs), outputs },

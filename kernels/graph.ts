@@ -72,6 +72,8 @@ export interface Output {
   readonly value: Value;
   /** If set: the value is written into this input's tensor, and not returned. */
   readonly updates?: string;
+  /** If set: only other graphs read it, so that a device may keep it as roughly as what lies within a run. */
+  readonly saved?: true;
 }
 
 /** What to compute. Immutable. */

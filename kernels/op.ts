@@ -77,6 +77,8 @@ export interface OpRow<
   readonly inputs: Inputs;
   /** The first output is the result; further ones are for the gradient and have none themselves. */
   readonly outputs: Outputs;
+  /** Outputs that keep 32 bits where others are stored in 16: logarithms, and factors of whole rows. */
+  readonly wide?: readonly Outputs[number][];
   readonly shapes: ShapeRule<Attributes>;
   /** What the elements of integer inputs may be, both ends included. */
   readonly integerRange?: (

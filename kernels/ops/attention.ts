@@ -37,6 +37,7 @@ const rule = shapeRule<AttentionAttributes>(
 export const attention = defineOp({
   inputs: [floats("q"), floats("k"), floats("v")],
   outputs: ["y", "logSumExp"],
+  wide: ["logSumExp"],
   shapes(inputs, attributes: AttentionAttributes) {
     const { heads, keyValueHeads } = attributes;
     if (heads % keyValueHeads !== 0) {

@@ -17,6 +17,7 @@ export interface RmsNormAttributes {
 export const rmsNorm = defineOp({
   inputs: [floats("x"), floats("gain")],
   outputs: ["y", "inverse"],
+  wide: ["inverse"],
   shapes: shapeRule<RmsNormAttributes>("...N C, C -> ...N C, ...N 1"),
   reference([x, gain], [y, inverse], { epsilon }) {
     const width = gain.data.length;

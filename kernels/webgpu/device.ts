@@ -14,18 +14,18 @@ import {
   DeviceLost,
   type DeviceTensor,
   type HostTensor,
-  type Precision,
   type Program,
 } from "../device.ts";
-import type { Graph } from "../graph.ts";
+import type { Graph, Value } from "../graph.ts";
 import { type OpName, OPS } from "../ops.ts";
 import type { OpRow } from "../op.ts";
 import { formatShape } from "../shapes.ts";
 import { gatherInputs } from "../tensor_store.ts";
 import { Arena } from "./arena.ts";
 import { BufferPool, type PooledBuffer } from "./buffers.ts";
+import { narrowValues, shadowedInputs } from "./narrow.ts";
 import { Pipelines } from "./pipelines.ts";
-import { bytesOf, type Place, planGraph } from "./plan.ts";
+import { bytesOf, type Place, type Plan, planGraph } from "./plan.ts";
 import { ReadyPlan } from "./ready_plan.ts";
 import { Recent } from "./recent.ts";
 import { ShaderFiles } from "./shader.ts";
@@ -65,20 +65,26 @@ export interface MemoryUse {
   readonly spare: number;
 }
 
-/** A tensor as its device knows it. */
-interface Held {
-  readonly shape: readonly number[];
-  readonly dataType: DataType;
+/** What a tensor holds. */
+interface Contents {
   buffer: PooledBuffer;
   storage: Storage;
   /** The same integers in the host's memory, where ranges are checked. */
   integers: Int32Array | undefined;
 }
 
+/** A tensor as its device knows it. */
+interface Held extends DeviceTensor, Contents {
+  /** A copy in 16 bits, where programs read one. */
+  shadow: { readonly buffer: PooledBuffer; stale: boolean } | undefined;
+  live: boolean;
+}
+
 /** A graph that was compiled. */
 interface Compiled {
   readonly graph: Graph;
-  readonly precision: Precision;
+  readonly narrow: ReadonlySet<Value>;
+  readonly shadowed: ReadonlySet<Value>;
   /** By what distinguishes them: the sizes and storages of their inputs. */
   readonly plans: Recent<BoundPlan>;
   live: boolean;
@@ -156,14 +162,9 @@ export class WebGpuDevice implements Device {
     const { dataType, shape, data } = tensor;
     const storage = dataType === "i32" ? "i32" : "f32";
     const buffer = this.#pool.take(data.byteLength, "storage");
-    this.#writeBuffer(buffer, data);
-    return this.#adopt({
-      shape: Object.freeze([...shape]),
-      dataType,
-      buffer,
-      storage,
-      integers: dataType === "i32" ? data.slice() as Int32Array : undefined,
-    });
+    this.#writeBuffer({ buffer, storage }, data);
+    const integers = data instanceof Int32Array ? data.slice() : undefined;
+    return this.#adopt(dataType, shape, { buffer, storage, integers });
   }
 
   write(tensor: DeviceTensor, data: Float32Array | Int32Array): void {
@@ -198,8 +199,12 @@ export class WebGpuDevice implements Device {
   free(tensor: DeviceTensor): void {
     const held = this.#find("Cannot free tensor", tensor);
     this.#live.delete(tensor);
+    held.live = false;
     this.#bytesInUse -= bytesOf(held.storage, held.shape);
-    void this.#turns.take(() => this.#pool.give(held.buffer));
+    void this.#turns.take(() => {
+      this.#pool.give(held.buffer);
+      this.#dropShadow(held);
+    });
   }
 
   compile(graph: Graph, { precision = "f32" }: CompileOptions = {}): Promise<Program> {
@@ -209,9 +214,11 @@ export class WebGpuDevice implements Device {
       if (missing.length > 0) {
         throw new TypeError(`Cannot compile graph: ${missing.join(", ")} have no kernel for WebGPU`);
       }
+      const halves = precision === "f16" && this.#limits.f16;
       const compiled: Compiled = {
         graph,
-        precision: this.#limits.f16 ? precision : "f32",
+        narrow: halves ? narrowValues(graph) : new Set(),
+        shadowed: halves ? shadowedInputs(graph) : new Set(),
         plans: new Recent(PLANS_MAX),
         live: true,
       };
@@ -266,22 +273,26 @@ export class WebGpuDevice implements Device {
     return this.#submit(compiled, bound, given);
   }
 
-  async #plan({ graph, plans }: Compiled, given: readonly Held[], key: string): Promise<BoundPlan> {
+  async #plan(compiled: Compiled, given: readonly Held[], key: string): Promise<BoundPlan> {
+    const { graph, narrow, shadowed, plans } = compiled;
     const shapes = bind(graph, new Map(graph.inputs.map((value, index) => [value, bindable(given[index])])));
     const plan = planGraph(graph, {
       shapes,
       inputs: given.map(({ storage }) => storage),
-      storageOf: () => "f32",
+      narrow,
+      shadowed,
       limits: this.#limits,
     });
-    await this.#files.load(new Set(plan.steps.flatMap(({ dispatch }) => dispatch.source)));
-    const pipelines = await Promise.all(
-      plan.steps.map(({ op, dispatch }) =>
-        this.#pipelines.compile(`Cannot compile ${op}`, this.#files.textOf(dispatch))
-      ),
+    const steps = [...plan.casts.values(), ...plan.steps];
+    await this.#files.load(new Set(steps.flatMap(({ dispatch }) => dispatch.source)));
+    const pipelines = new Map(
+      await Promise.all(steps.map(async (step) => {
+        const text = this.#files.textOf(step.dispatch);
+        return [step, await this.#pipelines.compile(`Cannot compile ${step.op}`, text)] as const;
+      })),
     );
     const bound: BoundPlan = {
-      ready: new ReadyPlan(this.#gpu, plan, pipelines),
+      ready: new ReadyPlan(this.#gpu, plan, (step) => pipelines.get(step)!),
       ranges: integerRanges(graph, shapes),
     };
     plans.set(key, bound);
@@ -295,9 +306,12 @@ export class WebGpuDevice implements Device {
     given: readonly Held[],
   ): MaybePromise<Record<string, DeviceTensor>> {
     const { plan } = ready;
+    const shadowed = [...plan.casts.keys()];
     const taken: PooledBuffer[] = [];
+    const newShadows = new Set<Held>();
     const giveBack = (error: unknown): never => {
       for (const buffer of taken) this.#pool.give(buffer);
+      for (const held of newShadows) this.#dropShadow(held);
       throw error;
     };
     let fresh: readonly PooledBuffer[];
@@ -309,18 +323,42 @@ export class WebGpuDevice implements Device {
         taken.push(buffer);
         return buffer;
       });
+      for (const held of shadowed.map((input) => given[input])) {
+        if (held.shadow) continue;
+        held.shadow = { buffer: this.#pool.take(bytesOf("f16", held.shape), "storage"), stale: true };
+        newShadows.add(held);
+      }
     } catch (error) {
       return giveBack(error);
     }
 
     const submit = (): Record<string, DeviceTensor> => {
       this.#mustBeThere("Cannot run graph");
-      this.#pool.mustExist([...this.#arena.buffers, ...fresh, ...given.map(({ buffer }) => buffer)]);
-      const at = ({ kind, index }: Place): PooledBuffer =>
-        kind === "slot" ? this.#arena.buffers[index] : kind === "fresh" ? fresh[index] : given[index].buffer;
+      this.#pool.mustExist([
+        ...this.#arena.buffers,
+        ...fresh,
+        ...given.map(({ buffer }) => buffer),
+        ...shadowed.map((input) => given[input].shadow!.buffer),
+      ]);
+      const at = ({ kind, index }: Place): PooledBuffer => {
+        switch (kind) {
+          case "input":
+            return given[index].buffer;
+          case "shadow":
+            return given[index].shadow!.buffer;
+          case "slot":
+            return this.#arena.buffers[index];
+          case "fresh":
+            return fresh[index];
+        }
+      };
       const encoder = this.#gpu.createCommandEncoder();
       if (plan.steps.length > 0) {
         const pass = encoder.beginComputePass();
+        for (const input of shadowed) {
+          if (given[input].shadow!.stale) ready.encodeCast(pass, input, at);
+          given[input].shadow!.stale = false;
+        }
         ready.encode(pass, at);
         pass.end();
       }
@@ -329,7 +367,7 @@ export class WebGpuDevice implements Device {
       }
       this.#gpu.queue.submit([encoder.finish()]);
       this.#writtenBytes = 0;
-      return this.#yield(graph, ready, given, fresh);
+      return this.#yield(graph, plan, given, fresh);
     };
     const settled = this.#pool.settled();
     try {
@@ -342,33 +380,37 @@ export class WebGpuDevice implements Device {
   /** Hands out what a run has made: updated tensors get its buffers, and all else is a tensor of its own. */
   #yield(
     graph: Graph,
-    { plan }: ReadyPlan,
+    plan: Plan,
     given: readonly Held[],
     fresh: readonly PooledBuffer[],
   ): Record<string, DeviceTensor> {
     const results: Record<string, DeviceTensor> = {};
-    const indexOf = new Map(graph.inputs.map((value, index) => [value, index]));
-    const byName = new Map(graph.inputs.map(({ name }, index) => [name, index]));
-    const integers = given.map((held) => held.integers);
+    const indexOf = new Map(graph.inputs.map((value, index) => [value.name, index]));
+    const before = given.map(({ integers }) => integers);
     const takenOver = new Set(plan.fresh.map(({ takesOver }) => takesOver));
     graph.outputs.forEach(({ name, value, updates }, output) => {
-      const place = plan.outputs[output];
-      const { storage, shape } = plan.fresh[place];
-      const source = indexOf.get(value);
-      const made = {
-        buffer: fresh[place],
-        storage,
-        integers: source === undefined ? undefined : integers[source]?.slice(),
-      };
+      const index = plan.outputs[output];
+      const { storage, shape } = plan.fresh[index];
+      const source = graph.inputs.indexOf(value);
+      const made = { buffer: fresh[index], storage, integers: before[source]?.slice() };
       if (updates === undefined) {
-        results[name] = this.#adopt({ shape: Object.freeze([...shape]), dataType: value.dataType, ...made });
+        results[name] = this.#adopt(value.dataType, shape, made);
         return;
       }
-      const index = byName.get(updates)!;
-      if (!takenOver.has(index)) this.#pool.give(given[index].buffer);
-      Object.assign(given[index], made);
+      const target = indexOf.get(updates)!;
+      if (!takenOver.has(target)) this.#pool.give(given[target].buffer);
+      this.#place(given[target], made);
     });
     return results;
+  }
+
+  /** Gives a tensor other contents. */
+  #place(held: Held, contents: Contents): void {
+    if (held.live) {
+      this.#bytesInUse += bytesOf(contents.storage, held.shape) - bytesOf(held.storage, held.shape);
+    }
+    Object.assign(held, contents);
+    if (held.shadow) held.shadow.stale = true;
   }
 
   /** Starts to copy a tensor's contents into memory that the host can read. */
@@ -401,23 +443,29 @@ export class WebGpuDevice implements Device {
 
   #write(held: Held, data: Float32Array | Int32Array): void {
     if (this.#gone !== undefined) return;
-    this.#writeBuffer(held.buffer, data);
+    this.#writeBuffer(held, data);
     held.integers?.set(data);
+    if (held.shadow) held.shadow.stale = true;
   }
 
-  #writeBuffer({ gpu }: PooledBuffer, data: Float32Array | Int32Array): void {
-    this.#gpu.queue.writeBuffer(gpu, 0, data as BufferSource);
+  #writeBuffer({ buffer, storage }: Omit<Contents, "integers">, data: Float32Array | Int32Array): void {
+    this.#gpu.queue.writeBuffer(buffer.gpu, 0, storage === "f16" ? wholeHalves(data) : data as BufferSource);
     this.#writtenBytes += data.byteLength;
     if (this.#writtenBytes < WRITTEN_BYTES_MAX) return;
     this.#gpu.queue.submit([]);
     this.#writtenBytes = 0;
   }
 
-  #adopt(held: Held): DeviceTensor {
-    const tensor: DeviceTensor = Object.freeze({ dataType: held.dataType, shape: held.shape });
-    this.#live.set(tensor, held);
-    this.#bytesInUse += bytesOf(held.storage, held.shape);
+  #adopt(dataType: DataType, shape: readonly number[], contents: Contents): DeviceTensor {
+    const tensor: DeviceTensor = Object.freeze({ dataType, shape: Object.freeze([...shape]) });
+    this.#live.set(tensor, { ...tensor, ...contents, shadow: undefined, live: true });
+    this.#bytesInUse += bytesOf(contents.storage, shape);
     return tensor;
+  }
+
+  #dropShadow(held: Held): void {
+    if (held.shadow) this.#pool.give(held.shadow.buffer);
+    held.shadow = undefined;
   }
 
   #find(action: string, tensor: DeviceTensor): Held {
@@ -475,6 +523,13 @@ function bindable({ dataType, shape, integers }: Held): Bindable {
 
 /** Binding reads no floats. */
 const NO_FLOATS = new Float32Array(0);
+
+/** Halves, and one more where WebGPU would write half a word. */
+function wholeHalves(data: ArrayLike<number>): Float16Array<ArrayBuffer> {
+  const halves = new Float16Array(Math.ceil(data.length / 2) * 2);
+  halves.set(data);
+  return halves;
+}
 
 /** Copies are of whole words. */
 function wholeWords(bytes: number): number {

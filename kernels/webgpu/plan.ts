@@ -10,22 +10,25 @@ import type { OpRow } from "../op.ts";
 import { type OpName, OPS } from "../ops.ts";
 import { elementCount } from "../shapes.ts";
 import { BUFFER_BYTES_STEP } from "./buffers.ts";
+import { elementwise } from "./elementwise.ts";
 import type { Dispatch, Storage, WgslLimits, WgslTensor, WgslWriter } from "./writer.ts";
 
 /** Where a tensor of a plan lies. */
 export interface Place {
   /**
    * - `input`: the tensor given for the graph's input of this index.
+   * - `shadow`: a copy of that tensor in 16 bits.
    * - `slot`: space that is used again within the run and by other runs.
    * - `fresh`: a buffer that outlives the run.
    */
-  readonly kind: "input" | "slot" | "fresh";
+  readonly kind: "input" | "shadow" | "slot" | "fresh";
   readonly index: number;
 }
 
 /** One kernel with the places it works on. */
 export interface Step {
-  readonly op: OpName;
+  /** Op of the graph, or what else is done. */
+  readonly op: OpName | "cast";
   readonly dispatch: Dispatch;
   readonly places: readonly Place[];
   /** Bytes that each binding shows, in the order of `places`. */
@@ -48,6 +51,8 @@ export interface Copy {
 
 /** A graph, ready to be put on buffers. */
 export interface Plan {
+  /** What fills each shadow that the steps read, by the index of its input. */
+  readonly casts: ReadonlyMap<number, Step>;
   readonly steps: readonly Step[];
   /** Bytes of each slot, the largest first. */
   readonly slots: readonly number[];
@@ -63,8 +68,10 @@ export interface PlanOptions {
   readonly shapes: BoundShapes;
   /** How the elements of each input lie, in the order of the graph's inputs. */
   readonly inputs: readonly Storage[];
-  /** How a value that a node makes is to lie. */
-  readonly storageOf: (value: Value) => Storage;
+  /** What nodes make that is to lie in 16 bits; by default nothing. */
+  readonly narrow?: ReadonlySet<Value>;
+  /** Inputs of which nodes are to read a copy in 16 bits; by default none. */
+  readonly shadowed?: ReadonlySet<Value>;
   readonly limits: WgslLimits;
 }
 
@@ -87,10 +94,16 @@ interface Slot {
   bytes: number;
 }
 
+/** A step before its tensors' places are numbered. */
+type Unplaced = Pick<Step, "op" | "dispatch">;
+
 class Planner {
   readonly #graph: Graph;
   readonly #options: PlanOptions;
+  /** As nodes read and make them. */
   readonly #tensors = new Map<Value, WgslTensor>();
+  /** As they are given. */
+  readonly #inputs = new Map<Value, WgslTensor>();
   readonly #places = new Map<WgslTensor, Place | Slot>();
   readonly #slots: Slot[] = [];
   readonly #free: Slot[] = [];
@@ -110,20 +123,27 @@ class Planner {
 
   plan(): Plan {
     const { inputs, nodes } = this.#graph;
-    const { shapes, inputs: storages } = this.#options;
+    const { shapes, inputs: storages, limits, shadowed } = this.#options;
+    const casts = new Map<number, Unplaced>();
     inputs.forEach((value, index) => {
-      const tensor = { storage: storages[index], shape: shapes.get(value)! };
+      const tensor: WgslTensor = { storage: storages[index], shape: shapes.get(value)! };
+      this.#inputs.set(value, tensor);
       this.#tensors.set(value, tensor);
       this.#places.set(tensor, { kind: "input", index });
       if (!this.#lastReads.has(value)) this.#leave(value);
+      if (tensor.storage !== "f32" || !shadowed?.has(value)) return;
+      const shadow: WgslTensor = { storage: "f16", shape: tensor.shape };
+      this.#tensors.set(value, shadow);
+      this.#places.set(shadow, { kind: "shadow", index });
+      casts.set(index, { op: "cast", dispatch: castTo(limits, tensor, shadow) });
     });
 
-    const steps: { op: OpName; dispatch: Dispatch }[] = [];
+    const steps: Unplaced[] = [];
     nodes.forEach((node, index) => {
       for (const value of node.outputs) this.#placeOutput(value);
       const scratch: Slot[] = [];
       const writer: WgslWriter = {
-        limits: this.#options.limits,
+        limits,
         dispatch: (dispatch) => void steps.push({ op: node.op, dispatch }),
         scratch: (storage, shape) => {
           const tensor: WgslTensor = { storage, shape };
@@ -143,13 +163,13 @@ class Planner {
       }
     });
 
-    return this.#finish(steps);
+    return this.#finish(casts, steps);
   }
 
   /** Finds a place for what a node makes: the buffer of an output, or space that is used again. */
   #placeOutput(value: Value): void {
-    const { shapes, storageOf } = this.#options;
-    const tensor: WgslTensor = { storage: storageOf(value), shape: shapes.get(value)! };
+    const { shapes, narrow } = this.#options;
+    const tensor: WgslTensor = { storage: narrow?.has(value) ? "f16" : "f32", shape: shapes.get(value)! };
     this.#tensors.set(value, tensor);
     const output = this.#graph.outputs.findIndex((output) => output.value === value);
     if (output < 0) {
@@ -194,11 +214,11 @@ class Planner {
     return fit;
   }
 
-  #finish(steps: readonly { readonly op: OpName; readonly dispatch: Dispatch }[]): Plan {
+  #finish(casts: ReadonlyMap<number, Unplaced>, steps: readonly Unplaced[]): Plan {
     this.#graph.outputs.forEach(({ value }, output) => {
       if (this.#outputs[output] !== undefined) return;
       // An input, or what another output yields already.
-      const from = this.#tensors.get(value)!;
+      const from = this.#inputs.get(value) ?? this.#tensors.get(value)!;
       const to = this.#fresh.push({ storage: from.storage, shape: from.shape }) - 1;
       this.#outputs[output] = to;
       this.#copies.push({ from, to, bytes: bytesOf(from.storage, from.shape) });
@@ -209,19 +229,29 @@ class Planner {
       if (!place) throw new TypeError("Cannot plan dispatch: it binds a tensor of another op");
       return "kind" in place ? place : { kind: "slot", index: order.indexOf(place) };
     };
+    const placed = ({ op, dispatch }: Unplaced): Step => ({
+      op,
+      dispatch,
+      places: dispatch.bindings.map(placeOf),
+      bytes: dispatch.bindings.map(({ storage, shape }) => wholeVectors(bytesOf(storage, shape))),
+    });
     return {
-      steps: steps.map(({ op, dispatch }) => ({
-        op,
-        dispatch,
-        places: dispatch.bindings.map(placeOf),
-        bytes: dispatch.bindings.map(({ storage, shape }) => wholeVectors(bytesOf(storage, shape))),
-      })),
+      casts: new Map([...casts].map(([input, cast]) => [input, placed(cast)])),
+      steps: steps.map(placed),
       slots: order.map(({ bytes }) => bytes),
       fresh: this.#fresh,
       copies: this.#copies.map(({ from, to, bytes }) => ({ from: placeOf(from), to, bytes })),
       outputs: this.#outputs,
     };
   }
+}
+
+function castTo(limits: WgslLimits, x: WgslTensor, y: WgslTensor): Dispatch {
+  return elementwise(limits, y, {
+    source: [new URL("./cast.wgsl", import.meta.url)],
+    types: { X: x.storage, Y: y.storage },
+    bindings: [x, y],
+  });
 }
 
 /** A binding ends with its last vector of four, as its buffer does. */

@@ -4,7 +4,7 @@
  */
 
 import type { PooledBuffer } from "./buffers.ts";
-import type { Place, Plan } from "./plan.ts";
+import type { Place, Plan, Step } from "./plan.ts";
 import { Recent } from "./recent.ts";
 
 /** Sets of buffers per step whose binding is kept. Buffers take turns, so a few cover most runs. */
@@ -17,29 +17,37 @@ export type BufferAt = (place: Place) => PooledBuffer;
 export class ReadyPlan {
   readonly plan: Plan;
   readonly #device: GPUDevice;
+  readonly #casts: ReadonlyMap<number, ReadyStep>;
   readonly #steps: readonly ReadyStep[];
 
-  /** @param pipelines one for each step of the plan. */
-  constructor(device: GPUDevice, plan: Plan, pipelines: readonly GPUComputePipeline[]) {
+  /** @param pipelineOf each step's compiled kernel. */
+  constructor(device: GPUDevice, plan: Plan, pipelineOf: (step: Step) => GPUComputePipeline) {
     this.plan = plan;
     this.#device = device;
-    this.#steps = plan.steps.map(({ dispatch: { workgroups }, places, bytes }, index) => ({
-      pipeline: pipelines[index],
-      layout: pipelines[index].getBindGroupLayout(0),
-      workgroups,
-      places,
-      bytes,
-      bindings: new Recent(BINDINGS_KEPT),
-    }));
+    const ready = (step: Step): ReadyStep => {
+      const pipeline = pipelineOf(step);
+      const { dispatch: { workgroups }, places, bytes } = step;
+      const layout = pipeline.getBindGroupLayout(0);
+      return { pipeline, layout, workgroups, places, bytes, bindings: new Recent(BINDINGS_KEPT) };
+    };
+    this.#steps = plan.steps.map(ready);
+    this.#casts = new Map([...plan.casts].map(([input, cast]) => [input, ready(cast)]));
+  }
+
+  /** Writes down what fills the shadow of an input. */
+  encodeCast(pass: GPUComputePassEncoder, input: number, at: BufferAt): void {
+    this.#encode(pass, this.#casts.get(input)!, at);
   }
 
   /** Writes every step down, in order. */
   encode(pass: GPUComputePassEncoder, at: BufferAt): void {
-    for (const step of this.#steps) {
-      pass.setPipeline(step.pipeline);
-      pass.setBindGroup(0, this.#bind(step, at));
-      pass.dispatchWorkgroups(...step.workgroups);
-    }
+    for (const step of this.#steps) this.#encode(pass, step, at);
+  }
+
+  #encode(pass: GPUComputePassEncoder, step: ReadyStep, at: BufferAt): void {
+    pass.setPipeline(step.pipeline);
+    pass.setBindGroup(0, this.#bind(step, at));
+    pass.dispatchWorkgroups(...step.workgroups);
   }
 
   #bind({ places, bytes, layout, bindings }: ReadyStep, at: BufferAt): GPUBindGroup {
