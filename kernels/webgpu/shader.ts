@@ -17,9 +17,7 @@ export class ShaderFiles {
   async load(files: Iterable<URL>): Promise<void> {
     const missing = new Set([...files].map(({ href }) => href).filter((href) => !this.#texts.has(href)));
     await Promise.all([...missing].map(async (href) => {
-      const response = await fetch(href);
-      if (!response.ok) throw new Error(`Cannot read kernel ${href}: status is ${response.status}`);
-      this.#texts.set(href, await response.text());
+      this.#texts.set(href, await read(href));
     }));
   }
 
@@ -35,6 +33,16 @@ export class ShaderFiles {
     for (const [name, value] of Object.entries(constants)) lines.push(constant(name, value));
     for (const [name, value] of Object.entries(floats)) lines.push(float(name, value));
     return [...lines, ...source.map(({ href }) => this.#texts.get(href)!)].join("\n");
+  }
+}
+
+async function read(href: string): Promise<string> {
+  try {
+    const response = await fetch(href);
+    if (response.ok) return await response.text();
+    throw new Error(`status is ${response.status}`);
+  } catch (error) {
+    throw new Error(`Cannot read kernel ${href}: ${error instanceof Error ? error.message : error}`);
   }
 }
 
