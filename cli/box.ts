@@ -4,7 +4,7 @@
  * environment variable, no other program. It refuses a data folder from which
  * the box could rewrite its own code.
  *
- * What the box does not hold: native add-ons (ONNX Runtime) run outside of
+ * What the box does not hold: native add-ons (ONNX Runtime, Dawn) run outside of
  * Deno's permissions, so only those of the pinned package can be loaded. And a
  * link that its owner put into the data folder is followed; it can make none.
  */
@@ -31,7 +31,10 @@ export const REPOSITORY = Deno.realPathSync(fileURLToPath(new URL("../", import.
 export const HOME_DIRECTORY = join(REPOSITORY, ".murmuration");
 
 /** Packages whose native parts may be loaded, each with the folder that they lie in. */
-const NATIVE_PACKAGES = [{ name: "onnxruntime-node", folder: "bin" }] as const;
+const NATIVE_PACKAGES = [
+  { name: "onnxruntime-node", folder: "bin" },
+  { name: "webgpu", folder: "dist" },
+] as const;
 
 /** Rooms of this repository that threads are made of: a stage computes in one. */
 const CODE_OF_THREADS = ["kernels", "run", "stages"];
@@ -46,6 +49,9 @@ const ENVIRONMENT = [
   "DENO_DIR",
   "NO_COLOR",
   "LD_LIBRARY_PATH",
+  "VK_ICD_FILENAMES",
+  "VK_DRIVER_FILES",
+  "CUDA_VISIBLE_DEVICES",
 ];
 
 /**

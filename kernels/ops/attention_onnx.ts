@@ -59,6 +59,7 @@ export function batchedProduct(
     readonly scale?: number;
   } = {},
 ): string {
+  if (writer.provider === "webgpu") return spelledOutProduct(writer, left, right, options);
   return writer.nodes("FusedMatMul", [left, right], {
     domain: "com.microsoft",
     outputs: 1,
@@ -68,6 +69,21 @@ export function batchedProduct(
       alpha: { float: options.scale ?? 1 },
     },
   })[0];
+}
+
+/** The same without the fused operator, for which ONNX Runtime's WebGPU provider has no kernel. */
+function spelledOutProduct(
+  writer: OnnxWriter,
+  left: string,
+  right: string,
+  { transposeLeft, transposeRight, scale = 1 }: Parameters<typeof batchedProduct>[3] = {},
+): string {
+  const turned = (name: string) => writer.node("Transpose", [name], { perm: { ints: [0, 1, 3, 2] } });
+  const product = writer.node("MatMul", [
+    transposeLeft ? turned(left) : left,
+    transposeRight ? turned(right) : right,
+  ]);
+  return scale === 1 ? product : writer.node("Mul", [product, writer.float(scale)]);
 }
 
 /** Scaled scores of `[B, Hkv, G·T, D]` and `[B, Hkv, S, D]` → `[B, H, T, S]`, −∞ where a key is not seen. */

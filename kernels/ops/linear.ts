@@ -7,6 +7,7 @@
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { flattenRows } from "./flatten_rows.ts";
 
 export const linear = defineOp({
   inputs: [floats("x"), floats("w")],
@@ -30,7 +31,15 @@ export const linear = defineOp({
     const [byW] = writer.op("linearWeightGradient", [upstream, x]);
     return [byX, byW];
   },
-  onnx(writer, [x, w]) {
+  onnx(writer, [x, w], _attributes, [xShape, wShape]) {
+    if (writer.provider === "webgpu") {
+      // It has no kernel for the fused product, which would be computed on the CPU.
+      const rows = flattenRows(writer, x, xShape);
+      const y = writer.node("Gemm", [rows, w], { transB: { int: 1 } });
+      const sizes = writer.node("Shape", [x], { end: { int: -1 } });
+      const shape = writer.node("Concat", [sizes, writer.int64([wShape[0] as number])], { axis: { int: 0 } });
+      return [xShape.length === 2 ? y : writer.node("Reshape", [y, shape])];
+    }
     return [
       writer.nodes("FusedMatMul", [x, w], {
         domain: "com.microsoft",
