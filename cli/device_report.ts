@@ -4,6 +4,7 @@
  * that does not work is a report, and no error.
  */
 
+import { stripVTControlCharacters } from "node:util";
 import { z } from "zod";
 import type { Clock } from "../actors/core/clock.ts";
 import type { Manifest } from "../run/mod.ts";
@@ -152,5 +153,5 @@ async function lastOf(stream: ReadableStream<Uint8Array>): Promise<string> {
   for await (const part of stream.pipeThrough(new TextDecoderStream())) {
     last = (last + part).slice(-LAST_WORDS_MAX);
   }
-  return printable(last.trim().replaceAll(/\s+/g, " "));
+  return printable(stripVTControlCharacters(last).trim().replaceAll(/\s+/g, " "));
 }

@@ -26,6 +26,11 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)}h ${pad(Math.floor(whole / 60) % 60)}m`;
 }
 
+/** `2.0 GB`, `128 MB`: multiples of 1024. */
+export function gigabytes(bytes: number): string {
+  return bytes < 2 ** 30 ? `${Math.round(bytes / 2 ** 20)} MB` : `${(bytes / 2 ** 30).toFixed(1)} GB`;
+}
+
 /** The last characters of a peer's name, which tell peers apart (the first ones are all alike). */
 export function shortPeer(peer: string): string {
   return peer.slice(-6);

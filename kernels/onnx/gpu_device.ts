@@ -34,8 +34,12 @@ const REMEDY: Readonly<Record<GpuProvider, string>> = {
   cuda:
     "it takes Linux on x64, an NVIDIA GPU, CUDA 12, cuDNN 9 in LD_LIBRARY_PATH, and ONNX Runtime's CUDA " +
     "part, which `deno install --allow-scripts=npm:onnxruntime-node` fetches",
-  webgpu: "it takes a GPU whose driver offers Vulkan, Metal or Direct3D 12 (`deno task devices` lists them)",
+  webgpu:
+    "it takes a GPU whose driver offers Vulkan, Metal or Direct3D 12 (`deno task devices` lists what there is)",
 };
+
+/** Where in its own source the runtime found that something is not so. */
+const SOURCE_LINE = /^\/\S+\.cc:\d+ .* was false\. /s;
 
 /** A tensor of this device: in host memory, on the GPU, or on its way. */
 interface Held extends DeviceTensor {
@@ -81,7 +85,8 @@ export class OnnxGpuDevice implements Device {
       await device.#copy(one, device.#resting);
       await device.close();
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const words = error instanceof Error ? error.message : String(error);
+      const reason = words.replace(SOURCE_LINE, "").trim();
       throw new Error(
         `Cannot compute with ONNX Runtime's ${provider} provider: ${REMEDY[provider]} (${reason})`,
       );
