@@ -18,6 +18,8 @@
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
+import type { WgslTensor } from "../webgpu/writer.ts";
 
 export interface AdamwAttributes {
   /** β₁, the memory of the mean. */
@@ -29,6 +31,8 @@ export interface AdamwAttributes {
   /** Decay per unit of rate; 0 for norm gains. */
   readonly weightDecay: number;
 }
+
+const BINARY32 = new URL("../webgpu/binary32.wgsl", import.meta.url);
 
 export const adamw = defineOp({
   inputs: [
@@ -91,4 +95,40 @@ export const adamw = defineOp({
     const step = over(times(mean, correction1), plus(root, constant(attributes.epsilon)));
     return [minus(times(parameter, keep), times(rate, step)), mean, square];
   },
+  webgpu(
+    writer,
+    [parameter, gradientSum, m, v, scale, rate, correction1, correction2],
+    [newParameter, newM, newV],
+    { beta1, beta2, epsilon, weightDecay },
+  ) {
+    const scalars = writer.scratch("f32", [5]);
+    writer.dispatch({
+      source: [BINARY32, new URL("./adamw_scalars.wgsl", import.meta.url)],
+      constants: { ONE: bitsOf(1), DECAY: bitsOf(weightDecay) },
+      bindings: [scale, rate, correction1, correction2, scalars].map(mustBeWhole),
+      workgroups: [1, 1, 1],
+    });
+    writer.dispatch(elementwise(writer.limits, newParameter, {
+      source: [BINARY32, new URL("./adamw.wgsl", import.meta.url)],
+      constants: {
+        BETA1: bitsOf(beta1),
+        BETA2: bitsOf(beta2),
+        REST1: bitsOf(1 - beta1),
+        REST2: bitsOf(1 - beta2),
+        EPSILON: bitsOf(epsilon),
+      },
+      bindings: [parameter, gradientSum, m, v, scalars, newParameter, newM, newV].map(mustBeWhole),
+    }));
+  },
 });
+
+/** The bits of a number, rounded to `f32`. */
+function bitsOf(value: number): number {
+  return new Uint32Array(Float32Array.of(value).buffer)[0];
+}
+
+/** Half the bits of a state are another state. */
+function mustBeWhole(tensor: WgslTensor): WgslTensor {
+  if (tensor.storage === "f32") return tensor;
+  throw new TypeError(`Cannot plan adamw: a tensor is stored as ${tensor.storage}, expected f32`);
+}

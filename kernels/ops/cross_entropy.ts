@@ -7,7 +7,8 @@
  */
 
 import { defineOp, floats, integers } from "../op.ts";
-import { shapeRule } from "../shapes.ts";
+import { elementCount, shapeRule } from "../shapes.ts";
+import { REDUCE, rowwise } from "../webgpu/rowwise.ts";
 
 export const crossEntropy = defineOp({
   inputs: [floats("logits"), integers("targets")],
@@ -70,5 +71,20 @@ export const crossEntropy = defineOp({
       sum(writer.node("Cast", [counted], { to: { int: 1 } })),
       probabilities,
     ];
+  },
+  webgpu(writer, [logits, targets], [loss, count, probabilities]) {
+    const rows = elementCount(targets.shape);
+    const vocabulary = logits.shape[logits.shape.length - 1];
+    const losses = writer.scratch("f32", [rows]);
+    writer.dispatch(rowwise(writer.limits, rows, vocabulary, {
+      source: [REDUCE, new URL("./cross_entropy.wgsl", import.meta.url)],
+      types: { Logits: logits.storage, Probabilities: probabilities.storage },
+      bindings: [logits, targets, probabilities, losses],
+    }));
+    writer.dispatch(rowwise(writer.limits, 1, rows, {
+      source: [REDUCE, new URL("./cross_entropy_sum.wgsl", import.meta.url)],
+      types: { Loss: loss.storage, Count: count.storage },
+      bindings: [losses, targets, loss, count],
+    }));
   },
 });

@@ -7,6 +7,7 @@
 
 import { defineOp, floats, integers } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
 
 export const crossEntropyGradient = defineOp({
   inputs: [floats("probabilities"), integers("targets"), floats("dloss")],
@@ -40,5 +41,13 @@ export const crossEntropyGradient = defineOp({
     });
     const factor = writer.node("Where", [counted, dloss, writer.float(0)]);
     return [writer.node("Mul", [difference, factor])];
+  },
+  webgpu(writer, [probabilities, targets, dloss], [dlogits]) {
+    writer.dispatch(elementwise(writer.limits, dlogits, {
+      source: [new URL("./cross_entropy_gradient.wgsl", import.meta.url)],
+      constants: { VOCABULARY: probabilities.shape[probabilities.shape.length - 1] },
+      types: { Probabilities: probabilities.storage, DLoss: dloss.storage, DLogits: dlogits.storage },
+      bindings: [probabilities, targets, dloss, dlogits],
+    }));
   },
 });

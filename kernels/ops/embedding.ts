@@ -6,6 +6,7 @@
 
 import { defineOp, floats, integers } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
 
 export const embedding = defineOp({
   inputs: [integers("tokens"), floats("table")],
@@ -23,4 +24,12 @@ export const embedding = defineOp({
     return [undefined, writer.op("embeddingGradient", [tokens, upstream], { vocabulary })[0]];
   },
   onnx: (writer, [tokens, table]) => [writer.node("Gather", [table, tokens])],
+  webgpu(writer, [tokens, table], [hidden]) {
+    writer.dispatch(elementwise(writer.limits, hidden, {
+      source: [new URL("./embedding.wgsl", import.meta.url)],
+      constants: { WIDTH: table.shape[1] },
+      types: { Table: table.storage, Hidden: hidden.storage },
+      bindings: [tokens, table, hidden],
+    }));
+  },
 });

@@ -6,8 +6,11 @@
  */
 
 import { defineOp, floats, integers } from "../op.ts";
-import { shapeRule } from "../shapes.ts";
+import { elementCount, shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
+import { threadsOf, workgroupsOf } from "../webgpu/rowwise.ts";
 import { flattenRows } from "./flatten_rows.ts";
+import { zeros } from "./zeros.ts";
 
 export interface EmbeddingGradientAttributes {
   /** Rows of the table, V. */
@@ -41,5 +44,24 @@ export const embeddingGradient = defineOp({
         reduction: { text: "add" },
       }),
     ];
+  },
+  webgpu(writer, [tokens, dy], [dtable]) {
+    const count = elementCount(tokens.shape);
+    const width = dtable.shape[1];
+    const threads = threadsOf(width);
+    const order = writer.scratch("i32", [count]);
+    writer.dispatch(elementwise(writer.limits, order, {
+      source: [new URL("./embedding_order.wgsl", import.meta.url)],
+      bindings: [tokens, order],
+    }));
+    zeros.webgpu!(writer, [dtable], [dtable], {});
+    const [x, y] = workgroupsOf(writer.limits, count);
+    writer.dispatch({
+      source: [new URL("./embedding_gradient.wgsl", import.meta.url)],
+      constants: { COUNT: count, WIDTH: width, THREADS: threads },
+      types: { DY: dy.storage, DTable: dtable.storage },
+      bindings: [tokens, order, dy, dtable],
+      workgroups: [x, y, Math.ceil(width / threads)],
+    });
   },
 });

@@ -7,7 +7,8 @@
 
 import { defineOp, floats } from "../op.ts";
 import type { OnnxWriter } from "../onnx/writer.ts";
-import { shapeRule } from "../shapes.ts";
+import { elementCount, shapeRule } from "../shapes.ts";
+import { REDUCE, rowwise } from "../webgpu/rowwise.ts";
 
 export interface RmsNormAttributes {
   /** ε; keeps a row of zeros finite. */
@@ -40,6 +41,14 @@ export const rmsNorm = defineOp({
       attributes: { axis: { int: -1 }, epsilon: { float: epsilon } },
     });
     return [y, inverse];
+  },
+  webgpu(writer, [x, gain], [y, inverse], { epsilon }) {
+    writer.dispatch(rowwise(writer.limits, elementCount(inverse.shape), gain.shape[0], {
+      source: [REDUCE, new URL("./rms_norm.wgsl", import.meta.url)],
+      floats: { EPSILON: epsilon },
+      types: { X: x.storage, Gain: gain.storage, Y: y.storage, Inverse: inverse.storage },
+      bindings: [x, gain, y, inverse],
+    }));
   },
 });
 

@@ -6,8 +6,13 @@
  */
 
 import { defineOp, floats } from "../op.ts";
-import { shapeRule } from "../shapes.ts";
+import { elementCount, shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
+import { REDUCE, threadsOf } from "../webgpu/rowwise.ts";
 import { flattenRows } from "./flatten_rows.ts";
+
+/** Blocks of rows that sum on their own: enough for a large machine, and few to add up. */
+const BLOCKS_MAX = 256;
 
 export const rmsNormGradient = defineOp({
   inputs: [floats("x"), floats("gain"), floats("inverse"), floats("dy")],
@@ -54,5 +59,25 @@ export const rmsNormGradient = defineOp({
       flattenRows(writer, product, xShape),
     ], { transA: { int: 1 } });
     return [dx, writer.node("Reshape", [dgain, writer.int64([width])])];
+  },
+  webgpu(writer, [x, gain, inverse, dy], [dx, dgain]) {
+    const rows = elementCount(inverse.shape);
+    const [width] = gain.shape;
+    const blockRows = Math.ceil(rows / BLOCKS_MAX);
+    const blocks = Math.ceil(rows / blockRows);
+    const partial = writer.scratch("f32", [blocks, width]);
+    writer.dispatch({
+      source: [REDUCE, new URL("./rms_norm_gradient.wgsl", import.meta.url)],
+      constants: { ROWS: rows, BLOCK_ROWS: blockRows, WIDTH: width, THREADS: threadsOf(width) },
+      types: { X: x.storage, Gain: gain.storage, Inverse: inverse.storage, DY: dy.storage, DX: dx.storage },
+      bindings: [x, gain, inverse, dy, dx, partial],
+      workgroups: [blocks, 1, 1],
+    });
+    writer.dispatch(elementwise(writer.limits, dgain, {
+      source: [new URL("./column_sums.wgsl", import.meta.url)],
+      constants: { ROWS: blocks },
+      types: { Rows: partial.storage, Sums: dgain.storage },
+      bindings: [partial, dgain],
+    }));
   },
 });

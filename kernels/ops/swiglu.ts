@@ -7,6 +7,7 @@
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
 
 export const swiglu = defineOp({
   inputs: [floats("gate"), floats("up")],
@@ -23,5 +24,12 @@ export const swiglu = defineOp({
   onnx(writer, [gate, up]) {
     const silu = writer.node("Mul", [gate, writer.node("Sigmoid", [gate])]);
     return [writer.node("Mul", [silu, up])];
+  },
+  webgpu(writer, [gate, up], [y]) {
+    writer.dispatch(elementwise(writer.limits, y, {
+      source: [new URL("./sigmoid.wgsl", import.meta.url), new URL("./swiglu.wgsl", import.meta.url)],
+      types: { Gate: gate.storage, Up: up.storage, Y: y.storage },
+      bindings: [gate, up, y],
+    }));
   },
 });

@@ -7,6 +7,7 @@
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
 
 export const swigluGradient = defineOp({
   inputs: [floats("gate"), floats("up"), floats("dy")],
@@ -30,5 +31,21 @@ export const swigluGradient = defineOp({
     ]);
     const dgate = writer.node("Mul", [writer.node("Mul", [dy, up]), slope]);
     return [dgate, writer.node("Mul", [dy, silu])];
+  },
+  webgpu(writer, [gate, up, dy], [dgate, dup]) {
+    writer.dispatch(elementwise(writer.limits, dgate, {
+      source: [
+        new URL("./sigmoid.wgsl", import.meta.url),
+        new URL("./swiglu_gradient.wgsl", import.meta.url),
+      ],
+      types: {
+        Gate: gate.storage,
+        Up: up.storage,
+        DY: dy.storage,
+        DGate: dgate.storage,
+        DUp: dup.storage,
+      },
+      bindings: [gate, up, dy, dgate, dup],
+    }));
   },
 });

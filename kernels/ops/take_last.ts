@@ -6,6 +6,7 @@
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
 
 export const takeLast = defineOp({
   inputs: [floats("x")],
@@ -20,4 +21,12 @@ export const takeLast = defineOp({
   },
   gradient: (writer, upstream, [x]) => writer.op("takeLastGradient", [upstream, x]),
   onnx: (writer, [x]) => [writer.node("Gather", [x, writer.int64(-1)], { axis: { int: 1 } })],
+  webgpu(writer, [x], [last]) {
+    writer.dispatch(elementwise(writer.limits, last, {
+      source: [new URL("./take_last.wgsl", import.meta.url)],
+      constants: { LENGTH: x.shape[1], WIDTH: x.shape[2] },
+      types: { X: x.storage, Last: last.storage },
+      bindings: [x, last],
+    }));
+  },
 });

@@ -7,6 +7,7 @@
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
 
 export const takeLastGradient = defineOp({
   inputs: [floats("dy"), floats("x")],
@@ -28,5 +29,13 @@ export const takeLastGradient = defineOp({
       writer.int64([0, 0, 0, 0]),
     ], { axis: { int: 0 } });
     return [writer.node("Pad", [writer.node("Unsqueeze", [dy, writer.int64([1])]), pads])];
+  },
+  webgpu(writer, [dy], [dx]) {
+    writer.dispatch(elementwise(writer.limits, dx, {
+      source: [new URL("./take_last_gradient.wgsl", import.meta.url)],
+      constants: { LENGTH: dx.shape[1], WIDTH: dx.shape[2] },
+      types: { DY: dy.storage, DX: dx.storage },
+      bindings: [dy, dx],
+    }));
   },
 });

@@ -1,0 +1,45 @@
+/** The dispatch of kernels that take a row at a time: norms, softmax. */
+
+import type { Dispatch, WgslLimits } from "./writer.ts";
+
+/** What the threads of a workgroup have together; stands before a file that calls it. */
+export const REDUCE = new URL("./reduce.wgsl", import.meta.url);
+
+/** Invocations of one workgroup, where rows are long enough for them. */
+const THREADS_MAX = 256;
+
+/** Fewer leave lanes of the machine empty. */
+const THREADS_MIN = 32;
+
+/**
+ * Workgroups that lie in a plane, where one dimension does not hold them all. The file finds its own at
+ * `group.y * groups.x + group.x`; some at the end may be too many.
+ */
+export function workgroupsOf(limits: WgslLimits, count: number): Dispatch["workgroups"] {
+  const x = Math.min(count, limits.workgroupsPerDimension);
+  return [x, Math.ceil(count / x), 1];
+}
+
+/**
+ * One workgroup of `THREADS` invocations for each row. The file does nothing
+ * from row `ROWS` on; its invocations go through the `WIDTH` elements together.
+ */
+export function rowwise(
+  limits: WgslLimits,
+  rows: number,
+  width: number,
+  dispatch: Omit<Dispatch, "workgroups">,
+): Dispatch {
+  return {
+    ...dispatch,
+    constants: { ROWS: rows, WIDTH: width, THREADS: threadsOf(width), ...dispatch.constants },
+    workgroups: workgroupsOf(limits, rows),
+  };
+}
+
+/** The power of two that suits rows of this width. */
+export function threadsOf(width: number): number {
+  let threads = THREADS_MIN;
+  while (threads < width && threads < THREADS_MAX) threads *= 2;
+  return threads;
+}
