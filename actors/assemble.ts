@@ -119,6 +119,8 @@ export interface TrainerParts {
   readonly steps?: number;
   /** Whether to go on with a run that has taken steps already. */
   readonly resume: boolean;
+  /** The last step that its owner knows of from before; default: none. A later one is told of, whoever led to it. */
+  readonly knownStep?: number;
   /** Whether it may go on without most of the hosts that took the last step. Default: no. */
   readonly withoutQuorum?: boolean;
   /** Work of one micro-batch at each stage, in any unit. Default: its floating-point operations. */
@@ -205,6 +207,7 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
       updateScale: (squareSum, tokens) => updateScale(squareSum, tokens, clipNorm).scale,
       learningRate: (step) => learningRate(manifest.optimizer, step),
       resume: add.resume,
+      knownStep: add.knownStep ?? 0,
       withoutQuorum: add.withoutQuorum ?? false,
       onEvent: add.onEvent,
     }),

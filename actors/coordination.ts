@@ -18,7 +18,7 @@
 import type { PeerId } from "./core/actor.ts";
 import { compareElectorates, inForce, type Shortfall, shortfall } from "./electorate.ts";
 import { ELECTORS_MAX, MOVED_SHARE_MAX } from "./limits.ts";
-import type { Electorate, Held, MessageOf, RemoteMessage, Walk } from "./messages.ts";
+import type { Electorate, Held, MessageOf, RemoteMessage, Update, Walk } from "./messages.ts";
 import {
   type BalancedHost,
   type BalanceRules,
@@ -55,8 +55,6 @@ export interface CoordinationConfig {
 
 /** What a host said of itself. */
 export type Hello = Omit<MessageOf<"hello">, "kind">;
-
-type Report = NonNullable<Hello["report"]>;
 
 /** A trainer that feeds walks. */
 export interface Feeder {
@@ -114,15 +112,14 @@ export type Command =
   | { readonly kind: "left"; readonly peer: PeerId; readonly stage: number; readonly reason: string }
   /** The run stands at `step` and the next step may start when somebody says `proceed`. */
   | { readonly kind: "between"; readonly step: number; readonly applied: AppliedStep | null }
+  /** The run was found at `step`: who coordinated this one may not have lived to tell. */
+  | { readonly kind: "found"; readonly step: number; readonly update: Update }
   | { readonly kind: "done"; readonly step: number }
   | { readonly kind: "failed"; readonly reason: string };
 
 /** What is known of a step when every stage has taken it. */
 export interface AppliedStep {
-  readonly lossSum: number;
-  readonly tokens: number;
-  readonly squareSum: number;
-  readonly learningRate: number;
+  readonly update: Update;
   readonly replays: number;
   readonly served: Readonly<Record<PeerId, number>>;
   readonly stateHashes: readonly string[];
@@ -202,7 +199,7 @@ export class Coordination {
   #disagreements = 0;
   /** In this step: who sent what can't be used, according to whom, and how often. */
   readonly #accusations = new Map<PeerId, Map<PeerId, number>>();
-  #update = { squareSum: 0, learningRate: 0 };
+  #update: Update | undefined;
   #waitingFor: string | undefined;
   /** Whether the run has been gathered before. */
   #started = false;
@@ -701,9 +698,12 @@ export class Coordination {
     this.#campaigning = this.#mayGoBack = false;
     this.#waitingFor = undefined;
     this.step = step;
+    const latest = offers.map((_, stage) => latestApplied(all, stage, step));
     this.#stateHashes = offers.map((offer, stage) =>
-      latestApplied(all, stage, step) ?? mostCommon(offer.get(step)!)
+      latest[stage]?.stateHash ?? mostCommon(offer.get(step)!)
     );
+    const update = latest.find((it) => it !== undefined)?.update;
+    if (update !== undefined) this.#commands.push({ kind: "found", step, update });
     this.#proofs = [];
     for (const member of all) this.#learnProof(member);
     this.#rebuild(all);
@@ -727,7 +727,7 @@ export class Coordination {
    * @returns whether somebody does so now; each says hello when it is done.
    */
   #finishUpdate(members: readonly Member[]): boolean {
-    const proofs = new Map<string, NonNullable<Report["applied"]>>();
+    const proofs = new Map<string, Update>();
     const name = (step: number, { term, round }: { term: number; round: number }) =>
       `${step}/${term}/${round}`;
     for (const { hello } of members) {
@@ -737,10 +737,10 @@ export class Coordination {
     let finishing = false;
     for (const { peer, hello } of members) {
       const held = hello.report?.total;
-      const proof = held == null ? undefined : proofs.get(name(hello.step, held));
-      if (proof === undefined) continue;
+      const update = held == null ? undefined : proofs.get(name(hello.step, held));
+      if (update === undefined) continue;
       finishing = true;
-      this.#send(peer, { kind: "apply", term: this.term, step: hello.step, ...proof });
+      this.#send(peer, { kind: "apply", term: this.term, step: hello.step, update });
     }
     return finishing;
   }
@@ -1191,17 +1191,12 @@ export class Coordination {
     const tokens = this.#rows.reduce((sum, row) => sum + row.loss!.tokens, 0);
     const learningRate = this.#config.learningRate(this.step);
     const scale = this.#config.updateScale(squareSum, tokens);
-    this.#update = { squareSum, learningRate };
+    const lossSum = this.#rows.reduce((sum, row) => sum + row.loss!.sum, 0);
+    const { term, step, round } = this;
+    const update = { total: { term, round }, scale, learningRate, squareSum, lossSum, tokens };
+    this.#update = update;
     this.#applied.clear();
-    const { term } = this;
-    this.#await("applying", () => ({
-      kind: "apply",
-      term,
-      step: this.step,
-      total: { term, round: this.round },
-      scale,
-      learningRate,
-    }));
+    this.#await("applying", () => ({ kind: "apply", term, step, update }));
   }
 
   // --- apply --------------------------------------------------------------------------------------
@@ -1213,8 +1208,6 @@ export class Coordination {
       const { stage } = this.#members.get(peer)!;
       votes[stage].set(stateHash, (votes[stage].get(stateHash) ?? 0) + 1);
     }
-    const lossSum = this.#rows.reduce((sum, row) => sum + (row.loss?.sum ?? 0), 0);
-    const tokens = this.#rows.reduce((sum, row) => sum + (row.loss?.tokens ?? 0), 0);
     const served: Record<PeerId, number> = {};
     for (const row of this.#rows) {
       for (const peer of row.cells) if (peer !== undefined) served[peer] = (served[peer] ?? 0) + 1;
@@ -1239,9 +1232,7 @@ export class Coordination {
       };
     }
     this.#enterBetween({
-      lossSum,
-      tokens,
-      ...this.#update,
+      update: this.#update!,
       replays,
       served,
       stateHashes: this.#stateHashes,
@@ -1408,19 +1399,26 @@ function newestCommon(offers: readonly ReadonlyMap<number, unknown>[]): number |
 }
 
 /**
- * Of states of one step, the hash of the one that was applied last: on one side of
+ * Of states of one step, the one that was applied last: on one side of
  * a cut some hosts may have applied what nobody could commit any more.
  */
-function latestApplied(members: readonly Member[], stage: number, step: number): string | undefined {
-  let latest: { readonly term: number; readonly round: number; readonly stateHash: string } | undefined;
-  for (const { stage: of, hello } of members) {
-    const total = hello.report?.applied?.total;
-    if (of !== stage || hello.step !== step || hello.stateHash === null || total === undefined) continue;
-    const { term, round } = total;
-    const after = latest === undefined ? 1 : term - latest.term || round - latest.round;
-    if (after > 0) latest = { term, round, stateHash: hello.stateHash };
+function latestApplied(members: readonly Member[], stage: number, step: number): Latest | undefined {
+  let latest: Latest | undefined;
+  for (const { stage: of, hello: { step: at, stateHash, report } } of members) {
+    const update = report?.applied;
+    if (of !== stage || at !== step || stateHash === null || update == null) continue;
+    const { term, round } = update.total;
+    const before = latest?.update.total;
+    const after = before === undefined ? 1 : term - before.term || round - before.round;
+    if (after > 0) latest = { update, stateHash };
   }
-  return latest?.stateHash;
+  return latest;
+}
+
+interface Latest {
+  readonly update: Update;
+  /** Of the state that it led to. */
+  readonly stateHash: string;
 }
 
 /** The key with the highest count; of equals the one that sorts first. */

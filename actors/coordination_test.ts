@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Allegiance, latestOf } from "./allegiance.ts";
 import { type Command, Coordination, type CoordinationEvent, type Hello } from "./coordination.ts";
-import type { MessageOf, RemoteMessage, Walk } from "./messages.ts";
+import type { MessageOf, RemoteMessage, Update, Walk } from "./messages.ts";
 
 /** Stand-in for a state hash: 64 hex digits from a number. */
 function hashOf(value: number): string {
@@ -48,7 +48,7 @@ interface ModelHost {
   readonly allegiance: Allegiance;
   /** What it could still apply, and what it has applied last. */
   total: { readonly term: number; readonly round: number } | null;
-  applied: { total: { term: number; round: number }; scale: number; learningRate: number } | null;
+  applied: Update | null;
   alive: boolean;
   incarnation: number;
 }
@@ -315,15 +315,15 @@ class Model {
       }
       case "apply":
         if (
-          message.step === host.step && host.total?.term === message.total.term &&
-          host.total.round === message.total.round
+          message.step === host.step && host.total?.term === message.update.total.term &&
+          host.total.round === message.update.total.round
         ) this.apply(host, message);
     }
   }
 
-  apply(host: ModelHost, { term, total, scale, learningRate }: MessageOf<"apply">): void {
+  apply(host: ModelHost, { term, update }: MessageOf<"apply">): void {
     host.total = null;
-    host.applied = { total, scale, learningRate };
+    host.applied = update;
     host.step++;
     host.set.clear();
     host.sealedRound = -1;

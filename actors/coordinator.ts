@@ -29,13 +29,22 @@ import {
   REVIVAL_WAIT_MS,
   SILENCE_MS_MAX,
 } from "./limits.ts";
-import { type Message, type MessageOf, type RemoteMessage, type Walk, walkKey } from "./messages.ts";
+import {
+  type Message,
+  type MessageOf,
+  type RemoteMessage,
+  type Update,
+  type Walk,
+  walkKey,
+} from "./messages.ts";
 import type { RunEvent } from "./report.ts";
 import { behaviour, type Role } from "./role.ts";
 import { rebalanceDelayMs } from "../routing/mod.ts";
 
 /** What a coordinator is made of. */
 export interface CoordinatorOptions extends Omit<CoordinationConfig, "self"> {
+  /** The last step that its owner knows of. */
+  readonly knownStep: number;
   /** Between two looks at the balance of stages, about; 0: never. */
   readonly rebalancePeriodMs: number;
   readonly onEvent: (event: RunEvent) => void;
@@ -67,6 +76,9 @@ interface Fed {
   readonly feeder: PeerId;
 }
 
+/** What trainers tell each other of a step that was taken. */
+type StepFacts = Omit<MessageOf<"stepped">, "kind" | "term">;
+
 class Coordinator implements Role {
   readonly #context: Context<Message>;
   readonly #options: CoordinatorOptions;
@@ -85,12 +97,17 @@ class Coordinator implements Role {
   #gathering: Timer | undefined;
   #phaseTimer: Timer | undefined;
   #stepStartedMs: number;
+  /** The last step that its owner was told of. */
+  #toldStep: number;
+  /** What is known of it, for those that follow. */
+  #latest: StepFacts | undefined;
 
   constructor(context: Context<Message>, options: CoordinatorOptions) {
     this.#context = context;
     this.#options = options;
     this.#coordination = this.#newCoordination();
     this.#stepStartedMs = context.clock.nowMs();
+    this.#toldStep = options.knownStep;
     context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
     context.tell({ actor: "scout" }, {
       kind: "announce",
@@ -212,6 +229,8 @@ class Coordinator implements Role {
       this.#feedersChanged();
     }
     this.#sayLeading(from);
+    // It may have followed somebody who did not live to tell of the last step.
+    if (known === undefined && this.#latest !== undefined) this.#sayStepped(from, this.#latest);
   }
 
   #feedersChanged(): void {
@@ -249,6 +268,16 @@ class Coordinator implements Role {
   #onStepped(from: PeerId, { kind: _, term, ...step }: MessageOf<"stepped">): void {
     if (from !== this.#leader?.peer || term !== this.#leader.term) return;
     this.#leader.heardAtMs = this.#context.clock.nowMs();
+    if (step.step !== this.#toldStep) this.#tellStep(step);
+  }
+
+  #sayStepped(peer: PeerId, step: StepFacts): void {
+    this.#toTrainer(peer, { kind: "stepped", term: this.#coordination.term, ...step });
+  }
+
+  /** A step that somebody else coordinated. */
+  #tellStep(step: StepFacts): void {
+    this.#noteStep(step);
     this.#options.onEvent({ kind: "step", ...step, served: {}, stateHashes: [] });
   }
 
@@ -365,6 +394,13 @@ class Coordinator implements Role {
         });
       case "between":
         return this.#onBetween(command);
+      case "found":
+        if (command.step > this.#toldStep) {
+          return this.#tellStep(this.#factsOf(command.step, command.update, 0));
+        }
+        // It may have gone back.
+        this.#toldStep = command.step;
+        return;
       case "done":
         for (const peer of this.#followers.keys()) this.#sayLeading(peer);
         return onEvent({ kind: "done", step: command.step });
@@ -376,31 +412,40 @@ class Coordinator implements Role {
   }
 
   #onBetween({ step, applied }: Extract<Command, { kind: "between" }>): void {
-    const nowMs = this.#context.clock.nowMs();
     this.#fed.clear();
     if (applied !== null) {
-      const told = {
-        step,
-        loss: applied.lossSum / applied.tokens,
-        learningRate: applied.learningRate,
-        gradientNorm: Math.sqrt(applied.squareSum) / applied.tokens,
-        tokens: applied.tokens,
-        seconds: (nowMs - this.#stepStartedMs) / 1000,
-        replays: applied.replays,
-        hosts: this.#coordination.hosts(),
-      };
-      for (const peer of this.#followers.keys()) {
-        this.#toTrainer(peer, { kind: "stepped", term: this.#coordination.term, ...told });
-      }
-      const { served, stateHashes } = applied;
-      this.#options.onEvent({ kind: "step", ...told, served, stateHashes });
+      const { update, replays, served, stateHashes } = applied;
+      const facts = this.#factsOf(step, update, replays);
+      for (const peer of this.#followers.keys()) this.#sayStepped(peer, facts);
+      this.#noteStep(facts);
+      this.#options.onEvent({ kind: "step", ...facts, served, stateHashes });
     }
-    this.#stepStartedMs = nowMs;
+    this.#stepStartedMs = this.#context.clock.nowMs();
     this.#context.tell({ actor: "trainer" }, {
       kind: "stepApplied",
       term: this.#coordination.term,
       step,
     });
+  }
+
+  #noteStep(step: StepFacts): void {
+    this.#toldStep = step.step;
+    this.#latest = step;
+    this.#stepStartedMs = this.#context.clock.nowMs();
+  }
+
+  #factsOf(step: number, update: Update, replays: number): StepFacts {
+    const { lossSum, tokens, squareSum, learningRate } = update;
+    return {
+      step,
+      loss: lossSum / tokens,
+      learningRate,
+      gradientNorm: Math.sqrt(squareSum) / tokens,
+      tokens,
+      seconds: (this.#context.clock.nowMs() - this.#stepStartedMs) / 1000,
+      replays,
+      hosts: this.#coordination.hosts(),
+    };
   }
 
   /** Not now: the commands of one event belong together. */

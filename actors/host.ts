@@ -27,6 +27,7 @@ import {
   type MessageOf,
   type RemoteMessage,
   type Tensor,
+  type Update,
   type Walk,
   walkKey,
 } from "./messages.ts";
@@ -249,10 +250,10 @@ class Host implements Role {
   #averaged: MessageOf<"averaged"> | undefined;
   /** Who takes part in the latest all-reduce. */
   #reducing:
-    | { readonly total: MessageOf<"apply">["total"]; readonly replicas: readonly PeerId[] }
+    | { readonly total: Update["total"]; readonly replicas: readonly PeerId[] }
     | undefined;
-  /** The update that led to the present state. */
-  #applied: Pick<MessageOf<"apply">, "total" | "scale" | "learningRate"> | undefined;
+  /** What led to the present state. */
+  #applied: Update | undefined;
   #applying = false;
 
   constructor(context: Context<Message>, options: HostOptions, memory: Memory) {
@@ -938,7 +939,8 @@ class Host implements Role {
     this.#toCoordinator({ kind: "reduced", term, step, round, hash, squareSum });
   }
 
-  #apply({ term, step, total, scale, learningRate }: MessageOf<"apply">): void {
+  #apply({ term, step, update }: MessageOf<"apply">): void {
+    const { total, scale, learningRate } = update;
     const stage = this.#stage!;
     if (this.#applying) return;
     const averaged = this.#averaged;
@@ -962,7 +964,7 @@ class Host implements Role {
         ({ manifest, proof }) => {
           this.#manifest = manifest;
           this.#proof = proof;
-          this.#applied = { total, scale, learningRate };
+          this.#applied = update;
           this.#applying = false;
           this.#startStep();
           this.#letGoBefore(stage.step);

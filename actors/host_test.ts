@@ -448,9 +448,14 @@ Deno.test("a snapshot is written once its state is proved, with the proof", asyn
     kind: "apply",
     term: 5,
     step: 0,
-    total: { term: 5, round: 0 },
-    scale: 1,
-    learningRate: 1,
+    update: {
+      total: { term: 5, round: 0 },
+      scale: 1,
+      learningRate: 1,
+      squareSum: 1,
+      lossSum: 1,
+      tokens: 1,
+    },
   });
   await hosting.pass(3 * WORK_MS);
   const [{ message: applied }] = hosting.of("applied");

@@ -98,6 +98,22 @@ export type Held = z.infer<typeof held>;
 /** Names one all-reduce: a term's rounds are its own. */
 const total = z.strictObject({ term: count, round: count });
 
+/** What leads from one state to the next, and what was found on the way. */
+const update = z.strictObject({
+  /** The gradient sum that everybody agrees on. */
+  total,
+  scale: finite.min(0),
+  learningRate: finite.min(0),
+  /** Of the whole model's gradient sum. */
+  squareSum: finite.min(0),
+  /** Over the whole step. */
+  lossSum: finite,
+  tokens: count,
+});
+
+/** What leads from one state to the next, see the schema. */
+export type Update = z.infer<typeof update>;
+
 /** Text under which a walk is held. */
 export function walkKey(walk: Walk): string {
   return `${walk.purpose}/${walk.term}/${walk.step}/${walk.microBatch}/${walk.attempt}/${walk.round}`;
@@ -191,8 +207,8 @@ const schemas = [
         .readonly(),
       /** The all-reduce whose total this host holds, not yet applied. */
       total: total.nullable(),
-      /** The update that led to `step`, for those who hold the same total and have not applied it. */
-      applied: z.strictObject({ total, scale: finite.min(0), learningRate: finite.min(0) }).nullable(),
+      /** What led to `step`, for those who hold the same total and have not applied it. */
+      applied: update.nullable(),
       /** What is known of who signed `stateHash`. */
       proof: stateProofSchema.nullable(),
     }).nullable(),
@@ -293,15 +309,7 @@ const schemas = [
     culprit: peer.nullable(),
   }),
   /** Coordinator: everybody agrees; take the step. */
-  z.strictObject({
-    kind: z.literal("apply"),
-    term: count,
-    step: count,
-    /** What everybody agrees on. */
-    total,
-    scale: finite.min(0),
-    learningRate: finite.min(0),
-  }),
+  z.strictObject({ kind: z.literal("apply"), term: count, step: count, update }),
   z.strictObject({
     kind: z.literal("applied"),
     term: count,

@@ -415,8 +415,8 @@ class World {
         return;
       case "apply":
         if (
-          message.step === step && host.total?.term === message.total.term &&
-          host.total.round === message.total.round
+          message.step === step && host.total?.term === message.update.total.term &&
+          host.total.round === message.update.total.round
         ) this.#apply(rival, host, message);
         return;
     }
@@ -470,9 +470,10 @@ class World {
     if (promises || news) this.hello(peer);
   }
 
-  #apply(rival: Rival, host: Host, { term, total, scale, learningRate }: MessageOf<"apply">): void {
+  #apply(rival: Rival, host: Host, { term, update }: MessageOf<"apply">): void {
+    const { total } = update;
     host.history = [...host.history, `${total.term}.${total.round}`];
-    host.applied = { total, scale, learningRate };
+    host.applied = update;
     host.total = null;
     host.set.clear();
     host.sealedRound = -1;

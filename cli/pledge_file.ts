@@ -15,12 +15,18 @@ import { DenoDisk } from "../stages/deno_disk.ts";
 
 const NAME = "pledge.json";
 const BYTES_MAX = 16 * 1024;
+/** Changes with the format: a promise that is read wrongly could be broken. */
+const VERSION = 2;
 
 const schema = z.strictObject({
+  version: z.literal(VERSION),
   term: z.int().min(0),
   leader: z.string().min(1).max(128).nullable(),
   electorates: z.array(electorateSchema).max(ELECTORATES_MAX),
-}) satisfies z.ZodType<Pledge>;
+}) satisfies z.ZodType<Pledge & { readonly version: typeof VERSION }>;
+
+/** The first format had no number. */
+const versionSchema = z.object({ version: z.int().default(1) });
 
 /** The promises of one host to the coordinators of one run. */
 export class PledgeFile implements PledgeStore {
@@ -36,24 +42,36 @@ export class PledgeFile implements PledgeStore {
    * Reads what is there.
    *
    * @param folder below it each run has a folder of its own.
-   * @throws {Error} if the file is damaged: whoever deletes it makes the host forget.
+   * @throws {Error} if the file is damaged, or of another version: whoever deletes it makes the host forget.
    */
   static async open(folder: string, manifest: Manifest): Promise<PledgeFile> {
     const path = join(folder, manifestHash(manifest).slice(0, 16));
     const disk = new DenoDisk(path);
     const bytes = await disk.read(NAME, BYTES_MAX);
     if (bytes === undefined) return new PledgeFile(disk, undefined);
-    try {
-      return new PledgeFile(disk, schema.parse(JSON.parse(new TextDecoder().decode(bytes))));
-    } catch {
-      throw new Error(
-        `Cannot read ${join(path, NAME)}: it is damaged; delete it, and this host has no voice in who ` +
-          "coordinates until the run has counted it in again",
-      );
-    }
+    const read = pledgeIn(bytes);
+    if (typeof read !== "string") return new PledgeFile(disk, read);
+    throw new Error(
+      `Cannot read ${join(path, NAME)}: ${read}; delete it, and this host has no voice in who ` +
+        "coordinates until the run has counted it in again",
+    );
   }
 
   async save(pledge: Pledge): Promise<void> {
-    await this.#disk.writeAtomic(NAME, [new TextEncoder().encode(`${JSON.stringify(pledge)}\n`)]);
+    const text = JSON.stringify({ version: VERSION, ...pledge });
+    await this.#disk.writeAtomic(NAME, [new TextEncoder().encode(`${text}\n`)]);
+  }
+}
+
+/** The promise, or what is wrong with it. */
+function pledgeIn(bytes: Uint8Array): Pledge | string {
+  try {
+    const value = JSON.parse(new TextDecoder().decode(bytes));
+    const { version } = versionSchema.parse(value);
+    if (version !== VERSION) return `it is of version ${version}, and this host reads version ${VERSION}`;
+    const { version: _, ...pledge } = schema.parse(value);
+    return pledge;
+  } catch {
+    return "it is damaged";
   }
 }

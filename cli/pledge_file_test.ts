@@ -27,9 +27,34 @@ Deno.test("a damaged file is named, and nothing is made up in its place", async 
   const manifest = tinyManifest();
   await (await PledgeFile.open(folder, manifest)).save(PLEDGE);
   const path = join(folder, manifestHash(manifest).slice(0, 16), "pledge.json");
-  for (const text of ["", "{", "[]", '{"term":-1,"leader":null,"electorates":[]}', "x".repeat(20_000)]) {
+  for (
+    const text of [
+      "",
+      "{",
+      "[]",
+      '{"version":2,"term":-1,"leader":null,"electorates":[]}',
+      "x".repeat(20_000),
+    ]
+  ) {
     await Deno.writeTextFile(path, text);
     await assert.rejects(() => PledgeFile.open(folder, manifest), /pledge\.json/);
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a file of another version is said to be one", async () => {
+  const folder = await Deno.makeTempDir();
+  const manifest = tinyManifest();
+  await (await PledgeFile.open(folder, manifest)).save(PLEDGE);
+  const path = join(folder, manifestHash(manifest).slice(0, 16), "pledge.json");
+  for (
+    const [version, text] of [[1, { term: 3, leader: "trainer" }], [3, { version: 3, vows: [] }]] as const
+  ) {
+    await Deno.writeTextFile(path, JSON.stringify(text));
+    await assert.rejects(
+      () => PledgeFile.open(folder, manifest),
+      new RegExp(`pledge\\.json: it is of version ${version}, and this host reads version 2; delete it`),
+    );
   }
   await Deno.remove(folder, { recursive: true });
 });

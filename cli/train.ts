@@ -96,6 +96,7 @@ async function train(options: TrainOptions): Promise<void> {
       dataset,
       steps,
       resume: options.resume ?? false,
+      knownStep: from,
       withoutQuorum: options.withoutQuorum ?? false,
       onEvent: (event) => {
         record.add(event);

@@ -27,6 +27,8 @@ const HOSTS = [0, 1, 2].flatMap((stage) =>
 /** A swarm with two hosts a stage, whose network can be cut in two. */
 class Cuttable {
   readonly swarm: SimulatedSwarm;
+  /** Told of each frame that is sent. */
+  onSend = (_from: PeerId, _to: PeerId, _kind: string): void => {};
   /** Walks that each trainer has sent out. */
   readonly fed = new Map<PeerId, number>();
   /** Peers on the far side of the cut. */
@@ -40,7 +42,9 @@ class Cuttable {
       seed,
       latencyMs: 1 + chance.integer(20),
       fault: (from, to, { header }) => {
-        if ((header as { kind: string }).kind === "forward" && from.startsWith("trainer")) {
+        const { kind } = header as { kind: string };
+        this.onSend(from, to, kind);
+        if (kind === "forward" && from.startsWith("trainer")) {
           this.fed.set(from, (this.fed.get(from) ?? 0) + 1);
         }
         return this.#far.has(from) === this.#far.has(to) ? undefined : { kind: "break" };
@@ -62,6 +66,15 @@ class Cuttable {
         ? [{ step: event.step, loss: event.loss, term }]
         : [];
     });
+  }
+
+  /** From its first step on this trainer was told of all, also of those that their coordinator did not live to tell of. */
+  checkTold(trainer: PeerId, context: string): void {
+    const told = this.swarm.eventsOf(trainer).flatMap((event) => event.kind === "step" ? [event] : []);
+    const numbers = told.map(({ step }) => step);
+    const all = Array.from({ length: manifest.steps }, (_, index) => index + 1);
+    assert.deepEqual(numbers, all.slice(numbers[0] - 1), `${context}: what ${trainer} was told of`);
+    assertClose(told.map(({ loss }) => loss), numbers.map((step) => solo.losses[step - 1]), 1e-5, context);
   }
 
   /** Every step that was reported is the single process's, and so are the weights in the end. */
@@ -115,6 +128,7 @@ Deno.test(`the coordinator dies at any moment (${SEEDS} seeds): another takes ov
       `seed ${seed}: steps were committed in their order`,
     );
     assert.equal(new Set(steps).size, steps.length, `seed ${seed}: no step was committed twice`);
+    for (const trainer of alive) world.checkTold(trainer, `seed ${seed}`);
     midStep += swarm.events.filter(({ kind }) => kind === "leading").length - 1;
     await swarm.close();
   }
@@ -154,6 +168,28 @@ Deno.test(`the network is cut at any moment, and heals (${SEEDS} seeds): only th
     await swarm.close();
   }
   assert.ok(apart > 0, "nobody ever took over: the test proves nothing");
+});
+
+Deno.test("a step that its coordinator does not live to tell of is told by the next one", async () => {
+  const world = new Cuttable(4);
+  const { swarm } = world;
+  for (const trainer of ["trainer-1", "trainer-2", "trainer-3"]) swarm.startTrainer(trainer);
+  await swarm.until(() => swarm.steps().length === 3);
+  let victim: PeerId | undefined;
+  // The first host has taken the step, and its coordinator never hears of it.
+  world.onSend = (_from, to, kind) => {
+    if (kind === "applied") victim ??= to;
+  };
+  await swarm.until(() => victim !== undefined);
+  swarm.kill(victim!);
+  assert.equal(swarm.steps().length, 3);
+  await swarm.finish();
+  await world.check("untold");
+  assert.equal(swarm.steps().length, manifest.steps - 1, "the fourth was found to be taken");
+  for (const trainer of ["trainer-1", "trainer-2", "trainer-3"]) {
+    if (trainer !== victim) world.checkTold(trainer, "untold");
+  }
+  await swarm.close();
 });
 
 Deno.test("trainers that share a run feed their shares; one that goes in the middle of a step costs replays alone", async () => {
