@@ -182,7 +182,7 @@ async function playOne(scenario: Scenario, options: SimOptions, signal: AbortSig
 async function playMany(count: number, options: SimOptions, signal: AbortSignal): Promise<boolean> {
   const bar = barFor(count);
   let failed = 0;
-  let [steps, lost, replays] = [0, 0, 0];
+  let [steps, lost, replays, persons] = [0, 0, 0, 0];
   try {
     for (let played = 0; played < count; played++) {
       const scenario = drawScenario(options.seed + played, options.faults ?? USUAL_FAULTS);
@@ -191,6 +191,7 @@ async function playMany(count: number, options: SimOptions, signal: AbortSignal)
       steps += outcome.steps;
       lost += outcome.lost;
       replays += outcome.replays;
+      if (outcome.neededPerson) persons++;
       if (options.json) PROCESS_OUTPUT.out(`${JSON.stringify(figures(scenario, outcome))}\n`);
       if (outcome.violations.length > 0) {
         failed++;
@@ -206,7 +207,10 @@ async function playMany(count: number, options: SimOptions, signal: AbortSignal)
       `${format.rate(count)} seeds, from ${options.seed}: ${failed} broke a promise\n` +
         `${format.rate(steps)} steps, ${format.rate(lost)} hosts lost, ${
           format.rate(replays)
-        } micro-batches sent again\n`,
+        } micro-batches sent again\n` +
+        `${
+          format.rate(persons)
+        } waited for a person, as most of those who vouch for the steps were thrown out\n`,
     );
   }
   return failed === 0;

@@ -16,7 +16,7 @@ import type { Failure } from "../actors/core/cell.ts";
 import type { Clock } from "../actors/core/clock.ts";
 import { Simulation } from "../actors/core/simulation.ts";
 import type { TraceSink } from "../actors/core/trace.ts";
-import type { Departure, HostStatus, SnapshotStore } from "../actors/host.ts";
+import type { Departure, HostStatus, PledgeStore, SnapshotStore } from "../actors/host.ts";
 import type { RunEvent } from "../actors/report.ts";
 import { MemoryHub, type MemoryHubOptions } from "../actors/wire/memory_wire.ts";
 import type { Wire } from "../actors/wire/wire.ts";
@@ -125,7 +125,7 @@ export class SimulatedSwarm {
   }
 
   /** Starts a host; without `stage` it takes the neediest. */
-  startHost(peer: PeerId, stage?: number, snapshots?: SnapshotStore): void {
+  startHost(peer: PeerId, stage?: number, snapshots?: SnapshotStore, pledges?: PledgeStore): void {
     const { manifest } = this.#options;
     this.#hosts.add(peer);
     const openStage = this.#options.openStage ?? ((index) => {
@@ -142,6 +142,7 @@ export class SimulatedSwarm {
       stage,
       device: "reference",
       snapshots,
+      pledges,
       snapshotEverySteps: this.#options.snapshotEverySteps,
       onChange: (status) => this.statuses.set(peer, status),
     });

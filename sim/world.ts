@@ -22,6 +22,7 @@ import { CountingStage, type StageWatcher } from "./counting_stage.ts";
 import { type Fault, type FaultOf, lasts } from "./faults.ts";
 import { KademliaNetwork, type LookUpCounts } from "./kademlia.ts";
 import { LyingWire } from "./lying_wire.ts";
+import { MemoryPledges } from "./memory_pledges.ts";
 import { MemorySnapshots } from "./memory_snapshots.ts";
 import { Network } from "./network.ts";
 import { type Scenario, trainerName } from "./scenario.ts";
@@ -57,6 +58,8 @@ export interface Outcome {
   readonly virtualMs: number;
   /** Virtual time from the heal until the run was under way again; `undefined` if it never was. */
   readonly resumedAfterMs: number | undefined;
+  /** Whether a person had to bring hosts back: most of those who vouched for the steps were thrown out as liars. */
+  readonly neededPerson: boolean;
   /** Hosts that the coordinator took in and lost, and micro-batches that were sent again. */
   readonly joined: number;
   readonly lost: number;
@@ -75,6 +78,10 @@ const PEERS_MAX = 16_384;
 const LOOKS = 400;
 const LOOK_MS_MIN = 1000;
 const VIOLATIONS_MAX = 16;
+/** A person looks after the run so long after the heal. Few runs wait for one. */
+const PERSON_MS = 60_000;
+/** What a run that waits for a person says. */
+const WAITS_FOR_PERSON = "--without-quorum";
 
 /** Plays a scenario to its end. The same scenario has the same outcome. */
 export async function play(scenario: Scenario, options: WorldOptions = {}): Promise<Outcome> {
@@ -90,8 +97,10 @@ class World {
   readonly #network: Network;
   readonly #weather: Weather;
   readonly #disks = new Map<PeerId, MemorySnapshots>();
+  /** Kept beside a host's key: whoever has lost that comes back under another name, as a newcomer. */
+  readonly #pledges = new Map<PeerId, MemoryPledges>();
   readonly #stageOf = new Map<PeerId, number | null>();
-  readonly #liars: ReadonlySet<PeerId>;
+  readonly #liars: Set<PeerId>;
   readonly #slow: readonly FaultOf<"slow">[];
   readonly #slowness = new Map<PeerId, number>();
   readonly #counting = new Map<PeerId, CountingStage>();
@@ -107,8 +116,11 @@ class World {
   readonly #messages: Record<string, number> = {};
   readonly #points: ThroughputPoint[] = [];
   #healed = false;
+  /** What the run has said last that it waits for, if it still does. */
+  #waitingFor = "";
   #stepsBeforeHeal = 0;
   #resumedAtMs: number | undefined;
+  #neededPerson = false;
   #joined = 0;
   #lost = 0;
   #replays = 0;
@@ -203,6 +215,7 @@ class World {
       stepsBeforeHeal: this.#stepsBeforeHeal,
       virtualMs: this.#clock.nowMs(),
       resumedAfterMs: this.#resumedAtMs === undefined ? undefined : this.#resumedAtMs - breakMs,
+      neededPerson: this.#neededPerson,
       joined: this.#joined,
       lost: this.#lost,
       replays: this.#replays,
@@ -222,7 +235,9 @@ class World {
     if (this.#swarm.isUp(peer)) return;
     const disk = this.#disks.get(peer) ?? new MemorySnapshots();
     this.#disks.set(peer, disk);
-    this.#swarm.startHost(peer, this.#stageOf.get(peer) ?? undefined, disk);
+    const pledges = this.#pledges.get(peer) ?? new MemoryPledges();
+    this.#pledges.set(peer, pledges);
+    this.#swarm.startHost(peer, this.#stageOf.get(peer) ?? undefined, disk, pledges);
   }
 
   #startTrainer(peer: PeerId): void {
@@ -280,6 +295,19 @@ class World {
     for (const { peer } of this.#scenario.hosts) if (!this.#liars.has(peer)) this.#start(peer);
     for (let index = 0; index < this.#scenario.trainers; index++) this.#startTrainer(trainerName(index));
     this.#progress.healed(this.#clock.nowMs());
+    this.#clock.after(PERSON_MS, () => this.#callOwners());
+  }
+
+  /**
+   * With most of those who vouch for its steps thrown out the run has to wait, and to say for what.
+   * A person who reads it has them started again, honest now. A run that doesn't say so is not helped.
+   */
+  #callOwners(): void {
+    if (!this.#waitingFor.includes(WAITS_FOR_PERSON)) return;
+    this.#neededPerson = true;
+    const peers = [...this.#liars];
+    this.#liars.clear();
+    for (const peer of peers) this.#start(peer);
   }
 
   // --- what things cost ---------------------------------------------------------------------------
@@ -346,6 +374,8 @@ class World {
   #onEvent(event: RunEvent): void {
     this.#options.onEvent?.(event);
     this.#noCrash.told(event);
+    if (event.kind === "waiting") this.#waitingFor = event.reason;
+    if (event.kind === "step") this.#waitingFor = "";
     // A stage was lost for good: the run goes on from what all stages have on disks.
     if (event.kind === "leading" && event.step < this.#progress.step) this.#sameBits.wentBack(event.step);
     if (event.kind === "joined") this.#joined++;

@@ -13,7 +13,7 @@ function quiet(change: Partial<Scenario> = {}): Scenario {
     forwardMs: 10,
     backwardMs: 20,
     breakMs: 10_000,
-    boundMs: 60_000,
+    boundMs: 120_000,
     ...change,
   };
 }
@@ -64,6 +64,31 @@ Deno.test("the same scenario has the same outcome, also after a trip through a f
   const first = strip(await play(scenario));
   assert.deepEqual(strip(await play(parseScenario(JSON.stringify(scenario)))), first);
   assert.notDeepEqual(strip(await play(drawScenario(4))), first);
+});
+
+Deno.test("a run waits for a person only when most of those who vouch for it are thrown out, and goes on with them", async () => {
+  const hosts = ["0-0", "0-1", "1-0", "1-1", "1-2"].map((name) => ({
+    peer: `host-${name}`,
+    stage: Number(name[0]),
+  }));
+  const played = async (...liars: string[]) => {
+    const said: string[] = [];
+    const { violations, neededPerson, resumedAfterMs } = await play(
+      quiet({
+        hosts,
+        stages: 2,
+        faults: liars.map((peer) => ({ kind: "lie", atMs: 9000, forMs: 1000, peer, how: "pieces" })),
+      }),
+      { onEvent: (event) => event.kind === "waiting" && said.push(event.reason) },
+    );
+    assert.deepEqual(violations, []);
+    return { neededPerson, said: said.some((reason) => /without-quorum/.test(reason)), resumedAfterMs };
+  };
+  const one = await played("host-1-1");
+  assert.deepEqual([one.neededPerson, one.said], [false, false]);
+  const three = await played("host-0-1", "host-1-1", "host-1-2");
+  assert.deepEqual([three.neededPerson, three.said], [true, true]);
+  assert.ok(one.resumedAfterMs! < 10_000 && three.resumedAfterMs! > 60_000);
 });
 
 // --- each checker fires when its promise is broken on purpose ---------------------------------------
