@@ -4,7 +4,8 @@ import type { Device } from "../device.ts";
 import type { OpRow } from "../op.ts";
 import { type OpName, OPS } from "../ops.ts";
 import { ReferenceDevice } from "../reference/device.ts";
-import { openWebGpu } from "../webgpu/open.ts";
+import { WebGpuDevice, type WebGpuDeviceOptions } from "../webgpu/device.ts";
+import { gpuOf } from "../webgpu/open.ts";
 import { driverFor, underDriver } from "./drivers.ts";
 
 /** A device that may be absent from this machine. */
@@ -16,13 +17,28 @@ export interface Candidate {
   readonly wgsl?: true;
 }
 
+/**
+ * Opens a device of our own kernels.
+ *
+ * @param through stands between the device and what finds adapters.
+ */
+export type OpenWgsl = (
+  options?: Omit<WebGpuDeviceOptions, "gpu">,
+  through?: (gpu: GPU) => GPU,
+) => Promise<WebGpuDevice>;
+
+/** Those that compute with our own kernels, absent ones included. */
+export const WGSL_DEVICES: readonly { readonly name: string; readonly open: OpenWgsl | undefined }[] = [
+  { name: "webgpu (navigator.gpu)", open: await findNavigator() },
+  { name: "webgpu (dawn)", open: await findDawn() },
+];
+
 /** Every device, absent ones included. */
 export const DEVICES: readonly Candidate[] = [
   { name: "reference", open: () => new ReferenceDevice() },
   { name: "onnx", open: await findOnnx() },
   { name: "onnx (WebGPU)", open: await findOnnxWebGpu() },
-  { name: "webgpu (navigator.gpu)", open: await findNavigator(), wgsl: true },
-  { name: "webgpu (dawn)", open: await findDawn(), wgsl: true },
+  ...WGSL_DEVICES.map(({ name, open }): Candidate => ({ name, open: open && (() => open()), wgsl: true })),
 ];
 
 /** Those of the ops (of all, unless it is said which) that a candidate can't compute yet. */
@@ -49,8 +65,9 @@ async function findOnnxWebGpu(): Promise<Candidate["open"]> {
   return () => underDriver(driver, () => OnnxGpuDevice.open("webgpu"));
 }
 
-async function findNavigator(): Promise<Candidate["open"]> {
-  const open = () => openWebGpu({ sources: ["navigator"] });
+async function findNavigator(): Promise<OpenWgsl | undefined> {
+  const open: OpenWgsl = async (options = {}, through = (gpu) => gpu) =>
+    await WebGpuDevice.open({ ...options, gpu: through(await gpuOf("navigator")) });
   try {
     await (await open()).close();
     return open;
@@ -59,8 +76,12 @@ async function findNavigator(): Promise<Candidate["open"]> {
   }
 }
 
-async function findDawn(): Promise<Candidate["open"]> {
+async function findDawn(): Promise<OpenWgsl | undefined> {
   const driver = await driverFor(new URL("./dawn_probe.ts", import.meta.url));
   if (driver === undefined) return undefined;
-  return () => underDriver(driver, () => openWebGpu({ sources: ["dawn"] }));
+  return (options = {}, through = (gpu) => gpu) =>
+    underDriver(
+      driver,
+      async () => await WebGpuDevice.open({ ...options, gpu: through(await gpuOf("dawn")) }),
+    );
 }

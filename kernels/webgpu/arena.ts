@@ -1,6 +1,6 @@
 /**
  * The space that runs work in. One serves all programs of a device, since one
- * run begins when the run before it has ended. It only grows.
+ * run begins when the run before it has ended. It grows, until memory is short.
  */
 
 import { BUFFER_BYTES_STEP, type BufferPool, type PooledBuffer } from "./buffers.ts";
@@ -9,9 +9,11 @@ import { BUFFER_BYTES_STEP, type BufferPool, type PooledBuffer } from "./buffers
 export class Arena {
   readonly #pool: BufferPool;
   readonly #buffers: PooledBuffer[] = [];
+  #inUse = false;
 
   constructor(pool: BufferPool) {
     this.#pool = pool;
+    pool.onShortage = () => this.#giveBack();
   }
 
   /** One for each slot, at least as large. */
@@ -25,12 +27,13 @@ export class Arena {
   }
 
   /**
-   * Makes room for a plan.
+   * Makes room for a plan, and keeps it until {@link rest}.
    *
    * @param slots bytes of each, the largest first: so the n-th largest of one plan shares with the n-th of another.
    * @throws {RangeError} if there is no memory for it.
    */
   grow(slots: readonly number[]): void {
+    this.#inUse = true;
     slots.forEach((bytes, index) => {
       const known = this.#buffers[index];
       if (known && known.bytes >= bytes) return;
@@ -38,6 +41,17 @@ export class Arena {
       for (const buffer of this.#buffers.splice(index, known ? 1 : 0)) this.#pool.destroy(buffer);
       this.#buffers.splice(index, 0, this.#pool.take(roomy(bytes, this.#pool.bufferBytesMax), "storage"));
     });
+  }
+
+  /** The run that there was room for is on its way. */
+  rest(): void {
+    this.#inUse = false;
+  }
+
+  /** Space that no run works in can make room for tensors. */
+  #giveBack(): void {
+    if (this.#inUse) return;
+    for (const buffer of this.#buffers.splice(0)) this.#pool.give(buffer);
   }
 }
 

@@ -53,6 +53,8 @@ export class BufferPool {
   #bytes = 0;
   #spareBytes = 0;
   #lastId = 0;
+  /** Asked to give back what can be done without, before memory is refused. */
+  onShortage: (() => void) | undefined;
 
   constructor(device: GPUDevice, options: BufferPoolOptions) {
     this.#device = device;
@@ -81,15 +83,14 @@ export class BufferPool {
    */
   take(bytes: number, kind: BufferKind): PooledBuffer {
     const size = Math.ceil(bytes / BUFFER_BYTES_STEP) * BUFFER_BYTES_STEP;
-    const spare = this.#sparePerSize.get(sizeKey(kind, size))?.pop();
-    if (spare) {
-      this.#spare.delete(spare);
-      this.#spareBytes -= size;
-      return spare;
-    }
     const { memoryMax, bufferBytesMax } = this.#options;
-    if (size > bufferBytesMax) {
-      throw this.#refusal(size, `one buffer holds at most ${bufferBytesMax}`);
+    if (size > bufferBytesMax) throw this.#refusal(size, `one buffer holds at most ${bufferBytesMax}`);
+    const spare = this.#takeSpare(size, kind);
+    if (spare) return spare;
+    if (this.#bytes - this.#spareBytes + size > memoryMax && this.onShortage) {
+      this.onShortage();
+      const reserve = this.#takeSpare(size, kind);
+      if (reserve) return reserve;
     }
     while (this.#bytes + size > memoryMax && this.#spare.size > 0) this.#destroyOldestSpare();
     if (this.#bytes + size > memoryMax) {
@@ -142,6 +143,14 @@ export class BufferPool {
     this.#sparePerSize.clear();
     this.#bytes = 0;
     this.#spareBytes = 0;
+  }
+
+  #takeSpare(size: number, kind: BufferKind): PooledBuffer | undefined {
+    const spare = this.#sparePerSize.get(sizeKey(kind, size))?.pop();
+    if (!spare) return undefined;
+    this.#spare.delete(spare);
+    this.#spareBytes -= size;
+    return spare;
   }
 
   #create(size: number, kind: BufferKind): PooledBuffer {

@@ -183,17 +183,17 @@ export class WebGpuDevice implements Device {
     if (!staging) return { dataType, shape, data: integers! };
     try {
       await staging.gpu.mapAsync(MAP_READ);
-      const bytes = staging.gpu.getMappedRange().slice(0, bytesOf(storage, shape));
-      staging.gpu.unmap();
-      this.#mustBeThere("Cannot download tensor");
-      this.#pool.give(staging);
-      const data = storage === "f16" ? Float32Array.from(new Float16Array(bytes)) : new Float32Array(bytes);
-      return { dataType, shape, data };
     } catch (error) {
+      // Nothing else keeps a buffer that is there from being mapped; the word of it may come later.
       this.#pool.destroy(staging);
-      this.#mustBeThere("Cannot download tensor");
-      throw error;
+      this.#end(error instanceof Error ? error.message : String(error));
     }
+    this.#mustBeThere("Cannot download tensor");
+    const bytes = staging.gpu.getMappedRange().slice(0, bytesOf(storage, shape));
+    staging.gpu.unmap();
+    this.#pool.give(staging);
+    const data = storage === "f16" ? Float32Array.from(new Float16Array(bytes)) : new Float32Array(bytes);
+    return { dataType, shape, data };
   }
 
   free(tensor: DeviceTensor): void {
@@ -241,6 +241,11 @@ export class WebGpuDevice implements Device {
 
   bytesInUse(): number {
     return this.#bytesInUse;
+  }
+
+  /** Whether programs that ask for 16 bits get them. */
+  get halves(): boolean {
+    return this.#limits.f16;
   }
 
   /** Where the GPU's memory is now. */
@@ -312,6 +317,7 @@ export class WebGpuDevice implements Device {
     const giveBack = (error: unknown): never => {
       for (const buffer of taken) this.#pool.give(buffer);
       for (const held of newShadows) this.#dropShadow(held);
+      this.#arena.rest();
       throw error;
     };
     let fresh: readonly PooledBuffer[];
@@ -367,6 +373,7 @@ export class WebGpuDevice implements Device {
       }
       this.#gpu.queue.submit([encoder.finish()]);
       this.#writtenBytes = 0;
+      this.#arena.rest();
       return this.#yield(graph, plan, given, fresh);
     };
     const settled = this.#pool.settled();

@@ -1,0 +1,249 @@
+/** What the WebGPU device promises beyond what `kernels/device_test.ts` asks of every device. */
+
+import assert from "node:assert/strict";
+import { DeviceLost, type DeviceTensor, type HostTensor } from "../device.ts";
+import { type Graph, GraphBuilder } from "../graph.ts";
+import { Scope } from "../scope.ts";
+import { type OpenWgsl, WGSL_DEVICES } from "../testing/devices.ts";
+
+for (const { name, open } of WGSL_DEVICES) {
+  const test = (what: string, body: (open: OpenWgsl) => Promise<void>) =>
+    Deno.test({ name: `${name}: ${what}`, ignore: open === undefined, fn: () => body(open!) });
+
+  test("a thousand runs of changing sizes take no more memory than the first", async (open) => {
+    const device = await open();
+    const program = await device.compile(stepGraph(6));
+    const sizes = [64, 1, 1000, 17];
+    const round = async (look: boolean) => {
+      for (const size of sizes) {
+        using scope = new Scope(device);
+        const given = {
+          total: scope.adopt(device.upload(floats(size, 0))),
+          x: scope.adopt(device.upload(floats(size, 1))),
+        };
+        const { y } = scope.adoptAll(await program.run(given));
+        if (look) assert.equal((await device.download(y)).data[size - 1], 7);
+      }
+    };
+    await round(true);
+    await round(true);
+    const before = device.memory();
+    assert.ok(before.arena > 0);
+    for (let i = 0; i < 250; i++) await round(i % 50 === 0);
+    assert.deepEqual(device.memory(), before);
+    await device.close();
+    assert.equal(device.memory().held, 0);
+  });
+
+  test("runs that overlap give the bits of runs that wait for each other", async (open) => {
+    const device = await open();
+    const program = await device.compile(stepGraph(5));
+    const play = async (wait: (done: Promise<unknown>) => Promise<unknown>) => {
+      using scope = new Scope(device);
+      const total = scope.adopt(device.upload(floats(300, 0)));
+      const found: Promise<HostTensor>[] = [];
+      for (let i = 0; i < 20; i++) {
+        using inner = new Scope(device);
+        const x = inner.adopt(device.upload(floats(300, Math.fround(i / 7))));
+        const run = program.run({ total, x });
+        const { y } = inner.adoptAll(await run);
+        found.push(device.download(y), device.download(total));
+        await wait(Promise.all(found));
+      }
+      return (await Promise.all(found)).map(({ data }) => [...data]);
+    };
+    assert.deepEqual(await play(() => Promise.resolve()), await play((done) => done));
+    await device.close();
+  });
+
+  test("memory beyond the bound is refused, and what was there lives on", async (open) => {
+    const device = await open({ memoryMax: 10_000, name: "gpu" });
+    const program = await device.compile(stepGraph(3));
+    using scope = new Scope(device);
+    const x = scope.adopt(device.upload(floats(500, 2)));
+    const total = scope.adopt(device.upload(floats(500, 0)));
+    assert.throws(() => device.upload(floats(2000, 0)), {
+      name: "RangeError",
+      message: "Cannot allocate 8000 bytes on gpu: 4000 of 10000 are in use",
+    });
+    // Two slots and two results of 2000 bytes each don't fit beside the two inputs.
+    await assert.rejects(program.run({ x, total }), {
+      name: "RangeError",
+      message: /^Cannot allocate 2000 bytes on gpu: \d+ of 10000 are in use$/,
+    });
+    assert.equal(device.bytesInUse(), 4000);
+    assert.deepEqual((await device.download(x)).data, floats(500, 2).data);
+    // What is smaller fits, as unused buffers make room.
+    using small = new Scope(device);
+    const given = {
+      x: small.adopt(device.upload(floats(100, 2))),
+      total: small.adopt(device.upload(floats(100, 0))),
+    };
+    const { y } = small.adoptAll(await program.run(given));
+    assert.equal((await device.download(y)).data[99], 8);
+    assert.ok(device.memory().held <= 10_000);
+    small[Symbol.dispose]();
+    scope[Symbol.dispose]();
+    assert.equal(device.bytesInUse(), 0);
+    await device.close();
+  });
+
+  test("a device that is lost says so, to every call and to its owner", async (open) => {
+    let gone: GPUDevice | undefined;
+    const device = await open({ name: "gpu" }, (gpu) => watching(gpu, (device) => gone = device));
+    const program = await device.compile(stepGraph(2));
+    const scope = new Scope(device);
+    const x = scope.adopt(device.upload(floats(4, 1)));
+    const total = scope.adopt(device.upload(floats(4, 0)));
+    scope.adoptAll(await program.run({ x, total }));
+    const pending = device.download(x).catch((error) => error);
+    gone!.destroy();
+    await device.lost;
+    const lost = (error: unknown) => {
+      assert.ok(error instanceof DeviceLost, `${error}`);
+      assert.match(error.message, /^Cannot .*: gpu is gone: ./);
+      return true;
+    };
+    const answer = await pending;
+    if (answer instanceof Error) lost(answer); // it may have arrived before
+    await assert.rejects(program.run({ x, total }), lost);
+    await assert.rejects(device.download(x), lost);
+    await assert.rejects(device.compile(stepGraph(1)), lost);
+    assert.throws(() => device.upload(floats(1, 1)), lost);
+    assert.throws(() => device.write(x, Float32Array.of(1, 2, 3, 4)), lost);
+    scope[Symbol.dispose]();
+    assert.equal(device.bytesInUse(), 0);
+    await device.close();
+    assert.equal(device.memory().held, 0);
+  });
+
+  test("closing ends every call", async (open) => {
+    const device = await open({ name: "gpu" });
+    device.upload(floats(4, 1));
+    await device.close();
+    await device.close();
+    assert.equal(await device.lost, "it was closed");
+    assert.equal(device.bytesInUse(), 0);
+    assert.throws(() => device.upload(floats(1, 1)), /Cannot upload tensor: gpu is gone: it was closed/);
+  });
+
+  test("a program compiled for 16 bits rounds within a run, and sees each change of its weights", async (open) => {
+    const device = await open();
+    const builder = new GraphBuilder();
+    const x = builder.input("x", "f32", ["N", 3]);
+    const weight = builder.input("weight", "f32", [1, 3]);
+    const [twice] = builder.op("add", [x, x]);
+    builder.output("y", builder.op("add", [twice, x])[0]);
+    const [doubled] = builder.op("add", [weight, weight]);
+    builder.output("weights", doubled);
+    const graph = builder.build();
+    const saving: Graph = {
+      ...graph,
+      outputs: [...graph.outputs, { name: "saved", value: twice, saved: true }],
+    };
+    const program = await device.compile(saving, { precision: "f16" });
+    using scope = new Scope(device);
+    const exact = [1 + 2 ** -12, 1, 3];
+    const given = {
+      x: scope.adopt(device.upload(of([1, 3], exact))),
+      weight: scope.adopt(device.upload(of([1, 3], exact))),
+    };
+    const run = async (): Promise<Record<string, readonly number[]>> => {
+      using inner = new Scope(device);
+      const found = inner.adoptAll(await program.run(given));
+      return Object.fromEntries(
+        await Promise.all(
+          Object.entries(found).map(async ([name, tensor]) =>
+            [name, [...(await device.download(tensor)).data]] as const
+          ),
+        ),
+      );
+    };
+    const rounds = device.halves;
+    const half = (element: number) => rounds ? new Float16Array([element])[0] : element;
+    for (let i = 0; i < 2; i++) {
+      const { y, weights, saved } = await run();
+      assert.deepEqual(saved, exact.map((element) => half(2 * element)));
+      assert.deepEqual(y, exact.map((element) => Math.fround(half(2 * element) + element)));
+      assert.deepEqual(weights, exact.map((element) => Math.fround(2 * half(element))));
+    }
+    device.write(given.weight, Float32Array.of(5, 6, 7));
+    assert.deepEqual((await run()).weights, [10, 12, 14]);
+    scope[Symbol.dispose]();
+    await device.close();
+  });
+
+  test("saved tensors are written and read as floats, whatever they are kept in", async (open) => {
+    const device = await open();
+    const builder = new GraphBuilder();
+    const [twice] = (() => {
+      const x = builder.input("x", "f32", ["N"]);
+      return builder.op("add", [x, x]);
+    })();
+    builder.output("y", twice);
+    const graph = builder.build();
+    const outputs = [{ name: "saved", value: twice, saved: true }] as const;
+    const program = await device.compile({ ...graph, outputs }, { precision: "f16" });
+    const x = device.upload(of([3], [1, 2, 3]));
+    const { saved } = await program.run({ x });
+    assert.deepEqual([...(await device.download(saved)).data], [2, 4, 6]);
+    assert.equal(device.bytesInUse(), 12 + (device.halves ? 6 : 12));
+    device.write(saved, Float32Array.of(7, 8, 9));
+    assert.deepEqual([...(await device.download(saved)).data], [7, 8, 9]);
+    for (const tensor of [x, saved]) device.free(tensor);
+    assert.equal(device.bytesInUse(), 0);
+    await device.close();
+  });
+
+  test("dispatches of more workgroups than fit in a row", async (open) => {
+    const device = await open();
+    const size = 65_535 * 256 + 300;
+    const builder = new GraphBuilder();
+    const x = builder.input("x", "f32", ["N"]);
+    builder.output("y", builder.op("add", [x, x])[0]);
+    const program = await device.compile(builder.build());
+    const given: Record<string, DeviceTensor> = { x: device.upload(floats(size, 3)) };
+    const { y } = await program.run(given);
+    const { data } = await device.download(y);
+    assert.ok(data.every((element) => element === 6));
+    await device.close();
+  });
+}
+
+/** total ← total + x, and y = x · (steps + 1) by additions. */
+function stepGraph(steps: number): Graph {
+  const builder = new GraphBuilder();
+  const x = builder.input("x", "f32", ["N"]);
+  const total = builder.input("total", "f32", ["N"]);
+  let sum = x;
+  for (let i = 0; i < steps; i++) [sum] = builder.op("add", [sum, x]);
+  builder.update("total", builder.op("accumulate", [total, x])[0]);
+  builder.output("y", sum);
+  return builder.build();
+}
+
+/** Calls back with the device that is opened. */
+function watching(gpu: GPU, opened: (device: GPUDevice) => void): GPU {
+  const requestAdapter: GPU["requestAdapter"] = async (options) => {
+    const adapter = await gpu.requestAdapter(options);
+    return adapter && {
+      features: adapter.features,
+      limits: adapter.limits,
+      info: adapter.info,
+      async requestDevice(descriptor: GPUDeviceDescriptor) {
+        const device = await adapter.requestDevice(descriptor);
+        opened(device);
+        return device;
+      },
+    } as GPUAdapter;
+  };
+  return { requestAdapter } as GPU;
+}
+
+function floats(size: number, element: number): HostTensor {
+  return { dataType: "f32", shape: [size], data: new Float32Array(size).fill(element) };
+}
+
+function of(shape: readonly number[], data: readonly number[]): HostTensor {
+  return { dataType: "f32", shape, data: Float32Array.from(data) };
+}
