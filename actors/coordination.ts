@@ -15,6 +15,7 @@
  * hosts that promised say they hold.
  */
 
+import { Contradictions } from "./contradictions.ts";
 import type { PeerId } from "./core/actor.ts";
 import { compareElectorates, inForce, type Shortfall, shortfall } from "./electorate.ts";
 import { ELECTORS_MAX, MOVED_SHARE_MAX } from "./limits.ts";
@@ -137,11 +138,20 @@ export type Phase =
   | "applying"
   | "done";
 
-/** A host that did so many times what can't be used serves no more until it starts again. */
+/** A host that was left out of so many steps for what it sent serves no more until it starts again. */
 const STRIKES_MAX = 3;
 
-/** Rounds of one step that may end in disagreement before the run gives up. */
-const DISAGREEMENTS_MAX = 8;
+/** Rounds of a step after which it goes on without a host that contradicts others, or itself. */
+const CONTRADICTED_ROUNDS_MAX = {
+  /** What it holds. Reports that are late make two hosts count the same, and both are right. */
+  table: 3,
+  /** The sum that its replicas have reduced to. */
+  sum: 3,
+  /** Whether what it sent can be used. */
+  numbers: 2,
+  /** It can't reduce: others may be dying around it. */
+  failure: 8,
+} as const;
 
 interface Member {
   readonly peer: PeerId;
@@ -154,7 +164,7 @@ interface Member {
   promised: boolean;
   /** Serves: has the state of the current step and may accumulate. */
   accepted: boolean;
-  /** Times that what it did could not be used. */
+  /** Steps that it was left out of for what it sent. */
   strikes: number;
   /** The run has waited for it once already. */
   heldFor: boolean;
@@ -196,9 +206,9 @@ export class Coordination {
   #replicas: PeerId[][] = [];
   /** Who has signed the state of each stage at `step`, as far as is known. */
   #proofs: (StateProof | undefined)[] = [];
-  #disagreements = 0;
-  /** In this step: who sent what can't be used, according to whom, and how often. */
-  readonly #accusations = new Map<PeerId, Map<PeerId, number>>();
+  readonly #contradictions = new Contradictions();
+  /** Who takes no part in this step any more. */
+  readonly #leftOut = new Set<PeerId>();
   #update: Update | undefined;
   #waitingFor: string | undefined;
   /** Whether the run has been gathered before. */
@@ -258,6 +268,7 @@ export class Coordination {
       case "tick":
         this.#placement = undefined;
         this.#seekRevival();
+        this.#takeBack();
         break;
       case "accumulated":
         this.#onAccumulated(event.peer, event.report);
@@ -565,7 +576,7 @@ export class Coordination {
   /** Takes a host in if it holds the current state, or tells it where to get that. */
   #admit(member: Member): void {
     if (this.phase === "gathering" || this.phase === "done" || !member.promised || member.moving) return;
-    if (member.strikes >= STRIKES_MAX) return;
+    if (this.#isLeftOut(member)) return;
     const wanted = this.#stateHashes[member.stage];
     const { hello, peer, stage } = member;
     if (hello.step === this.step && hello.stateHash === wanted) {
@@ -774,7 +785,8 @@ export class Coordination {
       }
     }
     this.round = 0;
-    this.#disagreements = 0;
+    this.#contradictions.clear();
+    this.#leftOut.clear();
     this.#awaited.clear();
     if (kept.size === 0) this.#enterBetween(null);
     else {
@@ -805,8 +817,8 @@ export class Coordination {
     this.round = 0;
     this.#rows = [];
     this.#emptyCells = 0;
-    this.#disagreements = 0;
-    this.#accusations.clear();
+    this.#contradictions.clear();
+    this.#leftOut.clear();
     this.#awaited.clear();
     this.#commands.push({ kind: "between", step: this.step, applied });
   }
@@ -965,7 +977,13 @@ export class Coordination {
     const unserved = this.hosts().indexOf(0);
     if (unserved >= 0) {
       const lost = this.#lostStage();
-      return lost === undefined ? this.#waitFor(unserved, "nobody serves it") : this.#waitForLost(lost);
+      if (lost !== undefined) return this.#waitForLost(lost);
+      return this.#waitFor(
+        unserved,
+        this.#stageLeftOut() === undefined
+          ? "nobody serves it"
+          : "whoever could serve it was left out for now",
+      );
     }
     if (this.#isOutranked()) return this.#gatherAnew();
     // What no quorum would commit need not be computed. The first of a run is settled in a moment.
@@ -1114,41 +1132,52 @@ export class Coordination {
 
   #checkPrepared(): void {
     if (this.#awaited.size > 0) return;
+    const pairs = new Map([...this.#prepared].map(([peer, said]) => [peer, pairsOf(said.held)]));
+    const holds = (peer: PeerId, microBatch: number) =>
+      pairs.get(peer)!.some((held) => held.microBatch === microBatch);
     const fenced = new Set<Member>();
     const strayed: Member[] = [];
-    let agreed = true;
+    const gaps: { readonly row: Row; readonly stage: number }[] = [];
+    const out = new Set<PeerId>();
+    const contradict = (accused: PeerId, accuser: PeerId) => {
+      for (const peer of this.#contradict(accused, accuser, "table")) out.add(peer);
+    };
     for (const member of this.#accepted()) {
-      const said = this.#prepared.get(member.peer)!;
-      if (said.stateHash !== this.#stateHashes[member.stage]) {
+      const { peer, stage } = member;
+      const { stateHash } = this.#prepared.get(peer)!;
+      if (stateHash !== this.#stateHashes[stage]) {
+        // Until it says otherwise, that is what it has.
+        member.hello = { ...member.hello, stateHash };
         strayed.push(member);
+        contradict(peer, peer);
         continue;
       }
-      const held = pairsOf(said.held);
-      const isInTable = ({ microBatch, corpus }: Pair) => {
+      const missing = this.#rows.filter((row, microBatch) =>
+        row.cells[stage] === peer && !holds(peer, microBatch)
+      );
+      if (missing.length > 0) contradict(peer, peer);
+      for (const { microBatch, corpus } of pairs.get(peer)!) {
         const row = this.#rows.at(microBatch);
-        return row?.cells[member.stage] === member.peer && row.corpus === corpus;
-      };
-      if (!held.every(isInTable)) {
+        const owner = row === undefined ? peer : row.cells[stage];
+        if (owner === peer && row?.corpus === corpus) continue;
         fenced.add(member);
-        continue;
+        // An owner that does not hold it either is to blame itself.
+        if (owner !== undefined && (owner === peer || holds(owner, microBatch))) contradict(peer, owner);
       }
-      const counted = new Set(held.map(({ microBatch }) => microBatch));
-      this.#rows.forEach((row, microBatch) => {
-        if (row.cells[member.stage] !== member.peer || counted.has(microBatch)) return;
-        this.#empty(row, member.stage);
-        agreed = false;
-      });
+      if (!fenced.has(member)) gaps.push(...missing.map((row) => ({ row, stage })));
     }
-    agreed &&= fenced.size === 0 && strayed.length === 0;
+    const agreed = fenced.size === 0 && strayed.length === 0 && gaps.length === 0;
     if (agreed && this.#emptyCells === 0) return this.#reduce();
-    if (!agreed && ++this.#disagreements > DISAGREEMENTS_MAX) {
-      return this.#giveUp(this.#tooOften("hosts and table disagree"));
-    }
+    for (const { row, stage } of gaps) this.#empty(row, stage);
     for (const member of fenced) this.#emptyAllOf(member);
+    for (const member of this.#dropOrphans()) fenced.add(member);
     const { term } = this;
-    this.#await("fencing", () => ({ kind: "fence", term, step: this.step, round: this.round }), [
-      ...fenced.union(this.#dropOrphans()),
-    ]);
+    this.#await(
+      "fencing",
+      () => ({ kind: "fence", term, step: this.step, round: this.round }),
+      [...fenced].filter(({ peer }) => !out.has(peer)),
+    );
+    this.#leaveOut(out, "it contradicts others, or itself, again and again");
     for (const member of strayed) this.#demote(member, "its state is not the stage's");
     if (this.phase === "fencing" && this.#awaited.size === 0) this.#nextRound();
   }
@@ -1178,7 +1207,7 @@ export class Coordination {
       const report = this.#reduced.get(member.peer)!;
       const first = byStage.get(member.stage) ?? report;
       if (first.hash !== report.hash || first.squareSum !== report.squareSum) {
-        return this.#disagree(`replicas of stage ${member.stage} reduced to different sums`);
+        return this.#onSplit(member.stage);
       }
       byStage.set(member.stage, first);
     }
@@ -1197,6 +1226,21 @@ export class Coordination {
     this.#update = update;
     this.#applied.clear();
     this.#await("applying", () => ({ kind: "apply", term, step, update }));
+  }
+
+  /** Replicas of a stage ended with different sums: most are believed, and of as many those who came first. */
+  #onSplit(stage: number): void {
+    const sums = new Map<string, PeerId[]>();
+    for (const { peer } of this.#accepted().filter((member) => member.stage === stage)) {
+      const { hash, squareSum } = this.#reduced.get(peer)!;
+      const sum = `${hash} ${squareSum}`;
+      sums.set(sum, [...sums.get(sum) ?? [], peer]);
+    }
+    const most = [...sums.values()].reduce((most, some) => some.length > most.length ? some : most);
+    const others = [...sums.values()].flatMap((some) => some === most ? [] : some);
+    const out = others.flatMap((peer) => this.#contradict(peer, peer, "sum"));
+    this.#leaveOut(out, "its replicas reduced to another sum again and again");
+    if (this.phase === "reducing") this.#nextRound();
   }
 
   // --- apply --------------------------------------------------------------------------------------
@@ -1287,41 +1331,65 @@ export class Coordination {
     if (this.phase === "filling") this.#assignGaps();
   }
 
-  /**
-   * Once may be a mishap. A replica of which most others say twice that what it
-   * sent can't be used is left out: the round that it spoils would be spoilt again.
-   */
-  #onReduceFailed(accuser: PeerId, report: MessageOf<"reduceFailed">): void {
-    if (report.term !== this.term || report.step !== this.step) return;
-    const { culprit } = report;
-    if (culprit !== null && culprit !== accuser) {
-      const stage = this.#members.get(accuser)?.stage;
-      const accused = this.#members.get(culprit);
-      const replicas = this.#accepted().filter((member) => member.stage === stage).length;
-      const rounds = this.#accusations.get(culprit) ?? new Map<PeerId, number>();
-      this.#accusations.set(culprit, rounds.set(accuser, (rounds.get(accuser) ?? 0) + 1));
-      const twice = [...rounds.values()].filter((times) => times > 1).length;
-      if (accused?.stage === stage && accused?.accepted && 2 * twice > replicas - 1) {
-        return this.#strike(accused, report.reason);
-      }
+  #onReduceFailed(accuser: PeerId, { term, step, round, culprit, reason }: MessageOf<"reduceFailed">): void {
+    const member = this.#members.get(accuser);
+    // What is being applied has been agreed on.
+    const counts = term === this.term && step === this.step && round <= this.round &&
+      this.phase !== "applying";
+    if (!counts || !member?.accepted) return;
+    const endsRound = this.phase === "reducing" && round === this.round;
+    const accused = culprit === null || culprit === accuser ? undefined : this.#members.get(culprit);
+    if (accused !== undefined && accused.accepted && accused.stage === member.stage) {
+      // Others may be told of the next round before they can say what was wrong with this one.
+      const out = this.#contradict(accused.peer, accuser, "numbers", round);
+      for (const peer of out) this.#members.get(peer)!.strikes++;
+      this.#leaveOut(out, reason);
+    } else if (endsRound) this.#leaveOut(this.#contradict(accuser, accuser, "failure"), reason);
+    if (endsRound && this.phase === "reducing" && round === this.round) this.#nextRound();
+  }
+
+  /** Once may be a mishap. @returns whom the step goes on without, now that it is too often. */
+  #contradict(
+    accused: PeerId,
+    accuser: PeerId,
+    about: keyof typeof CONTRADICTED_ROUNDS_MAX,
+    round = this.round,
+  ): readonly PeerId[] {
+    const out = this.#contradictions.add({ accused, accuser, about, round }, CONTRADICTED_ROUNDS_MAX[about]);
+    return out !== undefined && this.#members.get(out)?.accepted ? [out] : [];
+  }
+
+  /** The step goes on without them. With the next one they may join again, and have to fetch their state. */
+  #leaveOut(peers: Iterable<PeerId>, reason: string): void {
+    const members = [...peers].map((peer) => this.#members.get(peer)!);
+    for (const { peer } of members) {
+      this.#leftOut.add(peer);
+      this.#send(peer, { kind: "leftOut", term: this.term, step: this.step, reason });
     }
-    if (this.#answers("reducing", accuser, report)) this.#disagree(report.reason);
+    for (const member of members) this.#demote(member, reason);
   }
 
-  #strike(member: Member, reason: string): void {
-    member.strikes++;
-    this.#accusations.delete(member.peer);
-    // What it has applied has been agreed on; what it has reduced has not.
-    if (this.phase !== "applying") this.#demote(member, reason);
+  #isLeftOut({ peer, strikes }: Member): boolean {
+    return strikes >= STRIKES_MAX || this.#leftOut.has(peer);
   }
 
-  #disagree(reason: string): void {
-    if (++this.#disagreements > DISAGREEMENTS_MAX) this.#giveUp(this.#tooOften(reason));
-    else this.#nextRound();
+  /** A stage that nobody serves, and that somebody could who was left out; `undefined` if there is none. */
+  #stageLeftOut(): number | undefined {
+    if (this.phase !== "filling") return undefined;
+    const hosts = this.hosts();
+    return [...this.#members.values()].find((it) => hosts[it.stage] === 0 && this.#isLeftOut(it))?.stage;
   }
 
-  #tooOften(reason: string): string {
-    return `Cannot take step ${this.step + 1}: ${reason}, ${DISAGREEMENTS_MAX + 1} times in a row`;
+  /** Who was left out is better than nobody. */
+  #takeBack(): void {
+    const stage = this.#stageLeftOut();
+    for (const member of [...this.#members.values()]) {
+      if (member.stage !== stage || !this.#isLeftOut(member)) continue;
+      member.strikes = 0;
+      this.#leftOut.delete(member.peer);
+      this.#contradictions.forget(member.peer);
+      this.#admit(member);
+    }
   }
 
   #giveUp(reason: string): void {

@@ -71,6 +71,13 @@ class Model {
   readonly reducedSets = new Map<string, readonly number[]>();
   done = false;
   moves = 0;
+  /** Most rounds that a step took. */
+  rounds = 0;
+  /** Changes what a host says, if it lies. */
+  lie: (event: CoordinationEvent) => CoordinationEvent = (event) => event;
+  liar: string | undefined;
+  /** Who was told to take no part in which step any more. */
+  readonly leftOut: string[] = [];
   failed: string | undefined;
   readonly #stages: number;
   readonly #microBatches: number;
@@ -138,7 +145,7 @@ class Model {
 
   toCoordinator(peer: string, event: CoordinationEvent): void {
     if (!this.inbound.has(peer)) this.inbound.set(peer, []);
-    this.inbound.get(peer)!.push(event);
+    this.inbound.get(peer)!.push(peer === this.liar ? this.lie(event) : event);
   }
 
   kill(peer: string): void {
@@ -158,6 +165,7 @@ class Model {
 
   advance(event: CoordinationEvent): void {
     for (const command of this.coordination.advance(event)) this.carryOut(command);
+    this.rounds = Math.max(this.rounds, this.coordination.round);
   }
 
   carryOut(command: Command): void {
@@ -276,6 +284,12 @@ class Model {
         if (!message.keep) host.set.clear();
         host.sealedRound = Math.max(host.sealedRound, message.round - 1);
         return;
+      case "leftOut":
+        this.leftOut.push(`${peer} of step ${message.step}`);
+        if (message.step !== host.step) return;
+        host.accepted = false;
+        host.set.clear();
+        return;
       case "prepare": {
         if (message.step !== host.step || !host.accepted) return;
         host.sealedRound = message.round;
@@ -349,6 +363,8 @@ class Model {
       const counted: number[] = [];
       for (const member of this.coordination.members()) {
         if (member.stage !== stage || !member.accepted) continue;
+        // Nobody can tell what a host has counted that lies of that.
+        if (member.peer === this.liar) return;
         counted.push(...this.reducedSets.get(`${step}/${round}/${member.peer}`)!);
       }
       counted.sort((a, b) => a - b);
@@ -386,6 +402,7 @@ function run(model: Model, draw: () => number, events: number, churn: boolean): 
       const choices = model.choices();
       if (choices.length === 0) {
         for (const host of model.hosts.values()) if (host.alive) model.hello(host.peer);
+        model.advance({ kind: "tick" });
         continue;
       }
       choices[Math.floor(draw() * choices.length)]();
@@ -438,6 +455,92 @@ Deno.test("whatever the order of events, whoever dies and whoever moves, what is
   );
   assert.ok(applied > 300, `only ${applied} steps were applied: the test proves little`);
   assert.ok(moves > 50, `only ${moves} hosts were moved`);
+});
+
+/** Says of every report now and then what is not so. */
+function liesOf(model: Model, stage: number, draw: () => number): Model["lie"] {
+  const any = (count: number) => Math.floor(draw() * count);
+  const some = () => [0, 1, 2, 3, 4, 1000].filter(() => draw() < 0.5);
+  return (event) => {
+    if (draw() < 0.3) return event;
+    switch (event.kind) {
+      case "accumulated": {
+        const { report } = event;
+        return { ...event, report: { ...report, walk: { ...report.walk, microBatch: any(6) } } };
+      }
+      case "prepared": {
+        const { report } = event;
+        const stateHash = draw() < 0.3 ? hashOf(99) : report.stateHash;
+        return { ...event, report: { ...report, stateHash, held: heldOf(some()) } };
+      }
+      case "reduced": {
+        const { peer, report: { term, step, round, hash } } = event;
+        if (draw() < 0.3) return { kind: "reduced", peer, report: { ...event.report, squareSum: 2, hash } };
+        const others = [...model.hosts.values()].filter((it) => it.stage === stage && it.peer !== peer);
+        const culprit = draw() < 0.3 ? null : others[any(others.length)].peer;
+        const report = { kind: "reduceFailed", term, step, round, culprit, reason: "not finite" } as const;
+        return { kind: "reduceFailed", peer, report };
+      }
+      default:
+        return event;
+    }
+  };
+}
+
+Deno.test("whatever one host says, the run goes on, and no step takes many rounds", () => {
+  let rounds = 0;
+  fc.assert(
+    fc.property(
+      fc.integer(),
+      fc.integer({ min: 1, max: 3 }),
+      fc.integer({ min: 2, max: 4 }),
+      fc.integer({ min: 1, max: 5 }),
+      (seed, stages, replicas, batch) => {
+        const model = new Model(stages, replicas, batch, 5);
+        const stage = stages - 1;
+        model.liar = `${stage}-${replicas - 1}`;
+        model.lie = liesOf(model, stage, draws(seed + 1));
+        run(model, draws(seed), 40_000, false);
+        assert.equal(model.failed, undefined);
+        assert.ok(model.done, `it stands at step ${model.coordination.step}, ${model.coordination.phase}`);
+        assert.ok(model.rounds < 64, `a step took ${model.rounds} rounds`);
+        rounds = Math.max(rounds, model.rounds);
+      },
+    ),
+    { numRuns: 300 },
+  );
+  assert.ok(rounds > 3, "nobody was contradicted: the test proves nothing");
+});
+
+Deno.test("a host that claims what others hold is left out of the step, and takes part in the next", () => {
+  const model = new Model(2, 2, 4, 5);
+  model.liar = "1-1";
+  model.lie = (event) =>
+    event.kind === "prepared" && event.report.step === 1
+      ? { ...event, report: { ...event.report, held: heldOf([0, 1, 2, 3]) } }
+      : event;
+  const served = new Set<number>();
+  const { advance } = model;
+  model.advance = (event) => {
+    if (event.kind === "prepared" && event.peer === "1-1") served.add(event.report.step);
+    advance.call(model, event);
+  };
+  run(model, draws(3), 100_000, false);
+  assert.equal(model.failed, undefined);
+  assert.ok(model.done);
+  assert.deepEqual(model.leftOut.filter((it) => it.startsWith("1-")), ["1-1 of step 1"]);
+  assert.deepEqual([...served].filter((step) => step > 1), [2, 3, 4]);
+});
+
+Deno.test("a stage that has nobody else takes back whom it has left out", () => {
+  const model = new Model(2, 1, 4, 2);
+  model.liar = "1-0";
+  let lies = 3;
+  model.lie = (event) =>
+    event.kind === "prepared" && lies-- > 0 ? { ...event, report: { ...event.report, held: [] } } : event;
+  run(model, draws(4), 100_000, false);
+  assert.deepEqual(model.leftOut.filter((it) => it.endsWith("step 0")), ["1-0 of step 0"]);
+  assert.deepEqual([model.failed, model.done], [undefined, true]);
 });
 
 Deno.test("reports of strangers, of other stages and of other steps change nothing", () => {

@@ -184,6 +184,7 @@ type Order =
   | "accepted"
   | "prepare"
   | "fence"
+  | "leftOut"
   | "reduce"
   | "apply"
   | "certified"
@@ -319,6 +320,7 @@ class Host implements Role {
       case "accepted":
       case "prepare":
       case "fence":
+      case "leftOut":
       case "reduce":
       case "apply":
       case "certified":
@@ -805,6 +807,9 @@ class Host implements Role {
             round: message.round,
           })
         );
+      case "leftOut":
+        this.#pause(message.reason);
+        return this.#forgetGradients();
       case "prepare":
         this.#sealedRound = Math.max(this.#sealedRound, message.round);
         // A backward pass that is under way has been promised to count: wait for it.

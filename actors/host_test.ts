@@ -290,6 +290,17 @@ Deno.test("a gradient that is refused leaves the sum as it was; one that breaks 
   }
 });
 
+Deno.test("a host that is left out of a step forgets what it has counted, and takes nothing in", async () => {
+  const hosting = await Hosting.serving();
+  await walkThere(hosting, 0);
+  hosting.deliver("coordinator", { kind: "leftOut", term: 5, step: 0, reason: "it denies what it has said" });
+  await hosting.pass(2 * WORK_MS);
+  assert.ok(hosting.stage.calls.includes("clear"));
+  hosting.deliver("trainer", forward({}, 1));
+  await hosting.pass(1);
+  assert.match(hosting.of("refused")[0].message.reason, /does not serve/);
+});
+
 Deno.test("a sum that can't be had is forgotten, so that the next round replays what it held", async () => {
   const hosting = await Hosting.serving();
   await walkThere(hosting, 0);

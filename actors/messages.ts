@@ -282,6 +282,8 @@ const schemas = [
   /** Coordinator: your sum disagrees with the table; forget it. */
   z.strictObject({ kind: z.literal("fence"), term: count, step: count, round: count }),
   z.strictObject({ kind: z.literal("fenced"), term: count, step: count, round: count }),
+  /** Coordinator: this step goes on without you. Forget what you have counted, and serve nobody. */
+  z.strictObject({ kind: z.literal("leftOut"), term: count, step: count, reason }),
   /** Coordinator: add up the sums of these replicas. */
   z.strictObject({
     kind: z.literal("reduce"),
@@ -475,6 +477,7 @@ const RECIPIENT = {
   piece: "host",
   prepare: "host",
   fence: "host",
+  leftOut: "host",
   reduce: "host",
   apply: "host",
   certified: "host",

@@ -244,6 +244,12 @@ class World {
     return [`${phase} at step ${step} of term ${term}: ${this.waiting}`, ...hosts].join("\n");
   }
 
+  /** A second goes by: hosts say hello, and coordinators look around. */
+  idle(): void {
+    for (const { peer } of this.hosts.values()) this.hello(peer);
+    for (const rival of this.rivals) this.#advance(rival, { kind: "tick" });
+  }
+
   /** Who was waited for has not come. */
   revive(rival: Rival): void {
     const { revival } = rival;
@@ -407,6 +413,11 @@ class World {
         host.set.clear();
         host.sealedRound = -1;
         return this.hello(peer);
+      case "leftOut":
+        if (message.step !== step) return;
+        host.serving = false;
+        host.set.clear();
+        return;
       case "accepted":
         if (message.step !== step) return;
         host.serving = true;
@@ -529,7 +540,7 @@ function play(seed: number, world: World, replicas: number): void {
     else if (luck < 0.026) world.restart(rival);
     else if (luck < 0.056) world.follow(rival, FOLLOWERS.filter(() => chance.uniform() < 0.4));
     else if (luck < 0.09) world.hello(host.peer);
-    else if (!world.happen()) { for (const { peer } of world.hosts.values()) world.hello(peer); }
+    else if (!world.happen()) world.idle();
   }
   checkHistory(world);
   world.cut([]);
@@ -545,7 +556,7 @@ function play(seed: number, world: World, replicas: number): void {
   for (let event = 1, idle = 0; event < 40_000 && !world.done; event++) {
     if (world.happen()) continue;
     if (++idle % 20 === 0) world.revive(world.rivals[0]);
-    for (const { peer } of world.hosts.values()) world.hello(peer);
+    world.idle();
   }
   checkHistory(world);
   assert.ok(world.done, `the run did not end: ${world.describe()}`);
