@@ -68,6 +68,11 @@ export type Precision = "f32" | "f16";
 export interface Device {
   /** `reference`, `onnx`, … */
   readonly name: string;
+  /**
+   * Chains of upload, run and download that it pays to have under way at once, since a run resolves
+   * before it is done. Without it, 1.
+   */
+  readonly inFlightMax?: number;
   /** Copies a host tensor onto the device. */
   upload(tensor: HostTensor): DeviceTensor;
   /**

@@ -59,6 +59,16 @@ interface Kept {
   readonly shape: readonly [number, number];
 }
 
+/** What a micro-batch's work has handed to the device, and waits for. */
+interface Arrival<Result> {
+  readonly result: Promise<Result>;
+  /** Called if it does not come. */
+  readonly failed?: () => void;
+}
+
+/** Nothing is waited for. */
+const NOTHING: Arrival<undefined> = { result: Promise.resolve(undefined) };
+
 /** A slice of a model, ready to compute. */
 export class CompiledStage implements Stage {
   readonly index: number;
@@ -81,6 +91,8 @@ export class CompiledStage implements Stage {
   #described: StateManifest | undefined;
   #tail: Promise<unknown> = Promise.resolve();
   #waiting = 0;
+  /** Ends when what a micro-batch's last call reads back is here, or failed to come. */
+  readonly #arriving = new Map<string, Promise<void>>();
   #closed = false;
   /** Why the gradient sum, or the whole state, can't be trusted: work on it was torn off. */
   #tornGradients: string | undefined;
@@ -145,6 +157,10 @@ export class CompiledStage implements Stage {
     return this.#kept.size;
   }
 
+  get inFlightMax(): number {
+    return this.#device.inFlightMax ?? 1;
+  }
+
   /** See {@link Stage.forward}. The input must not change until the promise settles. */
   forward(
     key: string,
@@ -152,7 +168,7 @@ export class CompiledStage implements Stage {
     targets: HostTensor | undefined,
     { keep }: { readonly keep: boolean },
   ): Promise<ForwardResult> {
-    return this.#inTurn(async () => {
+    return this.#overlapping(key, async () => {
       const action = `Cannot forward micro-batch ${key}`;
       this.#mustBeWhole(action);
       const shape = this.#checkInput(action, input);
@@ -160,7 +176,7 @@ export class CompiledStage implements Stage {
       if (keep) this.#mustHaveRoom(action, key, targets);
 
       const scope = new Scope(this.#device);
-      let kept = false;
+      let kept: Kept | undefined;
       try {
         const given = this.#upload(scope, input, targets, shape);
         const program = keep
@@ -169,16 +185,15 @@ export class CompiledStage implements Stage {
           ? await this.#program("evaluation", () => this.#graphs.whole)
           : await this.#program("logits", () => this.#logitsGraph());
         const yielded = scope.adoptAll(await program.run({ ...this.#inputs, ...given }));
-        const result = await this.#downloadResult(action, yielded, targets);
-        if (keep) {
-          const saved = Object.entries(yielded).filter(([name]) => this.#graphs.saved.has(name));
-          for (const [name, tensor] of Object.entries(yielded)) {
-            if (!this.#graphs.saved.has(name)) this.#device.free(scope.release(tensor));
-          }
-          this.#kept.set(key, { scope, shape, tensors: { ...given, ...Object.fromEntries(saved) } });
-          kept = true;
+        const result = this.#downloadResult(action, yielded, targets);
+        if (!keep) return { result };
+        const saved = Object.entries(yielded).filter(([name]) => this.#graphs.saved.has(name));
+        for (const [name, tensor] of Object.entries(yielded)) {
+          if (!this.#graphs.saved.has(name)) this.#device.free(scope.release(tensor));
         }
-        return result;
+        kept = { scope, shape, tensors: { ...given, ...Object.fromEntries(saved) } };
+        this.#kept.set(key, kept);
+        return { result, failed: () => this.#drop(key) };
       } finally {
         if (!kept) scope[Symbol.dispose]();
       }
@@ -191,7 +206,7 @@ export class CompiledStage implements Stage {
     gradient: HostTensor | undefined,
     { accumulate }: { readonly accumulate: boolean },
   ): Promise<HostTensor | undefined> {
-    return this.#inTurn(async () => {
+    return this.#overlapping(key, async () => {
       const action = `Cannot go back through micro-batch ${key}`;
       this.#mustBeWhole(action);
       if (accumulate) this.#mustHaveWholeGradients(action);
@@ -200,7 +215,7 @@ export class CompiledStage implements Stage {
       this.#checkGradient(action, gradient, kept.shape);
       if (!accumulate && this.#slice.embedding) {
         this.#drop(key);
-        return undefined;
+        return NOTHING;
       }
 
       const program = accumulate
@@ -215,14 +230,19 @@ export class CompiledStage implements Stage {
         ...kept.tensors,
         [`${this.#graphs.output}.gradient`]: upstream,
       };
+      const failed = () => {
+        if (accumulate) this.#tornGradients = `adding micro-batch ${key} failed`;
+      };
       try {
         const yielded = scope.adoptAll(await program.run(inputs));
-        if (this.#slice.embedding) return undefined;
-        const result = await this.#device.download(yielded[`${Port.hidden}.gradient`]);
-        mustLeaveFinite(`${action}: gradient by the input`, result.data);
-        return result;
+        if (this.#slice.embedding) return NOTHING;
+        const result = this.#device.download(yielded[`${Port.hidden}.gradient`]).then((result) => {
+          mustLeaveFinite(`${action}: gradient by the input`, result.data);
+          return result;
+        });
+        return { result, failed };
       } catch (error) {
-        if (accumulate) this.#tornGradients = `adding micro-batch ${key} failed`;
+        failed();
         throw error;
       }
     });
@@ -230,8 +250,13 @@ export class CompiledStage implements Stage {
 
   release(key: string): void {
     // A forward under this key may still wait; releasing keeps its place in the order.
-    if (this.#waiting === 0) this.#drop(key);
-    else void this.#inTurn(() => Promise.resolve(this.#drop(key)));
+    if (this.#waiting === 0 && !this.#arriving.has(key)) this.#drop(key);
+    else {
+      void this.#overlapping(key, () => {
+        this.#drop(key);
+        return Promise.resolve(NOTHING);
+      });
+    }
   }
 
   gradientSum(): Promise<Float32Array> {
@@ -349,8 +374,32 @@ export class CompiledStage implements Stage {
     });
   }
 
-  /** Runs work after all work that was asked for before. */
+  /** Runs work after all work that was asked for before, and with nothing on its way. */
   #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.#take(async () => {
+      await Promise.all(this.#arriving.values());
+      return await work();
+    });
+  }
+
+  /**
+   * Runs a micro-batch's work after all work that was asked for before. Its turn ends when it is handed
+   * to the device; what it reads back may arrive during the turns of other micro-batches.
+   */
+  async #overlapping<Result>(key: string, work: () => Promise<Arrival<Result>>): Promise<Result> {
+    const { result } = await this.#take(async () => {
+      await this.#arriving.get(key);
+      const arrival = await work();
+      const arrived = arrival.result.then(() => {}, arrival.failed ?? (() => {})).then(() => {
+        if (this.#arriving.get(key) === arrived) this.#arriving.delete(key);
+      });
+      this.#arriving.set(key, arrived);
+      return arrival;
+    });
+    return await result;
+  }
+
+  #take<Result>(work: () => Promise<Result>): Promise<Result> {
     this.#waiting += 1;
     const result = this.#tail.then(work);
     const done = () => void (this.#waiting -= 1);

@@ -9,6 +9,7 @@ import { decoderGraph } from "./decoder.ts";
 import { createStages } from "./solo.ts";
 import type { Stage } from "./stage.ts";
 import { FailingDevice } from "./testing/failing_device.ts";
+import { LateDevice } from "./testing/late_device.ts";
 import { randomTensor, scatter, tensorsOf, tinyDataset, tinyManifest } from "./testing/fixtures.ts";
 
 const whole = tinyManifest();
@@ -264,6 +265,106 @@ Deno.test("a failed call leaves its place in the order to the next", async () =>
     message: "Cannot go back through micro-batch missing: nothing is kept of it",
   });
   assert.equal((await next).kind, "loss");
+});
+
+/** Middle stage of three on a device that reads back when it is told to. */
+async function lateStage(): Promise<{ readonly device: LateDevice; readonly stage: CompiledStage }> {
+  const device = new LateDevice();
+  const stage = (await stagesOf(tinyManifest({ stages: 3 }), device))[1];
+  device.runs = 0;
+  return { device, stage };
+}
+
+/** Resolves once everything that waits for nothing else has been done. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+}
+
+Deno.test("a micro-batch is computed while another's results are on their way", async () => {
+  const { device, stage } = await lateStage();
+  device.hold();
+  const results = ["a", "b"].map((key) => stage.forward(key, hidden, undefined, { keep: true }));
+  await settle();
+  assert.equal(device.runs, 2);
+  device.arrive();
+  assert.deepEqual(await results[0], await results[1]);
+
+  device.hold();
+  const back = ["a", "b"].map((key) => stage.backward(key, hidden, { accumulate: true }));
+  const sum = stage.gradientSum();
+  await settle();
+  assert.equal(device.runs, 4);
+  assert.equal(await Promise.race([sum, Promise.resolve("waits")]), "waits");
+  device.arrive();
+  assert.deepEqual(await back[0], await back[1]);
+
+  // The same as one after the other.
+  const [, truth] = await stagesOf(tinyManifest({ stages: 3 }));
+  for (const key of ["a", "b"]) {
+    assert.deepEqual(await truth.forward(key, hidden, undefined, { keep: true }), await results[0]);
+    assert.deepEqual(await truth.backward(key, hidden, { accumulate: true }), await back[0]);
+  }
+  assert.deepEqual(await sum, await truth.gradientSum());
+});
+
+Deno.test("calls for one micro-batch wait for each other's results", async () => {
+  const { device, stage } = await lateStage();
+  device.hold();
+  const forward = stage.forward("a", hidden, undefined, { keep: true });
+  const backward = stage.backward("a", hidden, { accumulate: true });
+  await settle();
+  assert.equal(device.runs, 1);
+  device.arrive();
+  await forward;
+  await backward;
+  device.hold();
+  const again = stage.forward("a", hidden, undefined, { keep: true });
+  stage.release("a");
+  await settle();
+  assert.equal(stage.kept, 1);
+  device.arrive();
+  await again;
+  await stage.describeState();
+  assert.equal(stage.kept, 0);
+});
+
+Deno.test("what fails on its way back is known before anybody is told of the sum", async () => {
+  const { device, stage } = await lateStage();
+  const before = device.bytesInUse();
+  for (const key of ["a", "b"]) await stage.forward(key, hidden, undefined, { keep: true });
+  device.hold();
+  const huge = { ...hidden, data: hidden.data.map((value) => value < 0 ? -3e38 : 3e38) };
+  const spoilt = stage.backward("a", huge, { accumulate: true });
+  const next = stage.backward("b", hidden, { accumulate: true });
+  const sum = stage.gradientSum();
+  device.arrive();
+  await assert.rejects(spoilt, { name: "RangeError" });
+  await next.catch(() => {}); // it may have been told already
+  await assert.rejects(sum, /adding micro-batch a failed; clear the gradients first/);
+  await stage.clearGradients();
+  stage.release("b");
+  await stage.describeState();
+  assert.equal(device.bytesInUse(), before);
+});
+
+Deno.test("a forward whose result can't leave keeps nothing, whatever was asked for meanwhile", async () => {
+  const { device, stage } = await lateStage();
+  const before = device.bytesInUse();
+  device.hold();
+  device.spoilsNext = true;
+  const results = [
+    stage.forward("a", hidden, undefined, { keep: true }),
+    stage.forward("b", hidden, undefined, { keep: true }),
+    stage.backward("a", hidden, { accumulate: true }),
+  ];
+  device.arrive();
+  const [first, second, third] = await Promise.allSettled(results);
+  assert.equal(first.status, "rejected");
+  assert.equal(second.status, "fulfilled");
+  assert.match(`${third.status === "rejected" && third.reason}`, /nothing is kept of it/);
+  stage.release("b");
+  await stage.describeState();
+  assert.equal(device.bytesInUse(), before);
 });
 
 const [first] = await stagesOf(pair);

@@ -38,7 +38,10 @@ export interface StateManifest {
   readonly bytes: number;
 }
 
-/** One slice of a model on one device. Calls are serialised in their order. */
+/**
+ * One slice of a model on one device. Calls take effect in their order; of those of several
+ * micro-batches, the results of one may arrive while the next is computed.
+ */
 export interface Stage {
   /** Which slice this is, from 0. */
   readonly index: number;
@@ -48,6 +51,8 @@ export interface Stage {
   readonly step: number;
   /** Number of parameters that this stage holds. */
   readonly parameters: number;
+  /** Micro-batches that it pays to give it at once; without it, 1. */
+  readonly inFlightMax?: number;
 
   /**
    * Runs a micro-batch through this stage.

@@ -1,5 +1,5 @@
 /**
- * The thread behind a `WorkerStage`: opens one stage and answers calls in their
+ * The thread behind a `WorkerStage`: opens one stage and passes calls on in their
  * order. It decides nothing, and ends with its owner.
  */
 
@@ -19,19 +19,20 @@ const port = globalThis as unknown as Port;
 
 let device: Device | undefined;
 let opened: Stage | undefined;
-/** Ends when every earlier call was answered. */
-let queue: Promise<void> = Promise.resolve();
+/** Ends when the stage is open, or failed to open. From then on it keeps the calls' order itself. */
+let opening: Promise<void> = Promise.resolve();
 
 port.onmessage = ({ data: { number, call } }) => {
-  queue = queue.then(() => answer(number, call));
+  const answered = opening.then(() => answer(number, call));
+  if (call.method === "open") opening = answered;
 };
 
 async function answer(number: number, call: StageCall): Promise<void> {
   try {
     const value = await carryOut(call);
-    const { count, step, parameters, kept } = stage();
+    const { count, step, parameters, kept, inFlightMax } = stage();
     port.postMessage(
-      { call: number, ok: true, value, facts: { count, step, parameters, kept } },
+      { call: number, ok: true, value, facts: { count, step, parameters, kept, inFlightMax } },
       buffersIn(value),
     );
   } catch (error) {

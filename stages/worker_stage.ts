@@ -41,6 +41,7 @@ export interface StageFacts {
   readonly step: number;
   readonly parameters: number;
   readonly kept: number;
+  readonly inFlightMax: number | undefined;
 }
 
 /** How the thread answers the call of the same number. */
@@ -61,7 +62,7 @@ export class WorkerStage implements Stage {
   readonly index: number;
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
-  #facts: StageFacts = { count: 0, step: 0, parameters: 0, kept: 0 };
+  #facts: StageFacts = { count: 0, step: 0, parameters: 0, kept: 0, inFlightMax: undefined };
   #last = 0;
   /** Why no call can be answered any more. */
   #broken: Error | undefined;
@@ -115,6 +116,10 @@ export class WorkerStage implements Stage {
 
   get kept(): number {
     return this.#facts.kept;
+  }
+
+  get inFlightMax(): number {
+    return this.#facts.inFlightMax ?? 1;
   }
 
   async forward(

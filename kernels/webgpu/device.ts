@@ -99,6 +99,8 @@ interface BoundPlan {
 /** A GPU. */
 export class WebGpuDevice implements Device {
   readonly name: string;
+  /** One that is written, one that is computed, one that is read back. */
+  readonly inFlightMax = 3;
   /** Says why, when the GPU is gone: it was unplugged, its driver failed, or the device was closed. */
   readonly lost: Promise<string>;
   readonly #gpu: GPUDevice;
