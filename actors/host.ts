@@ -47,6 +47,7 @@ import {
 } from "../routing/mod.ts";
 import {
   checkStateManifest,
+  DeviceLost,
   type ForwardResult,
   KEPT_SNAPSHOTS,
   type Stage,
@@ -263,7 +264,7 @@ class Host implements Role {
     this.#memory = memory;
     this.#allegiance = new Allegiance(LEASE_MS, memory.pledge);
     this.#incarnation = context.entropy.integer(2 ** 31);
-    this.#jobs = new Jobs(context);
+    this.#jobs = new Jobs(context, (error) => this.#onFailure(error));
     this.#dispatch = this.#newDispatch();
     this.#donation = new Donation(context);
     context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
@@ -352,6 +353,18 @@ class Host implements Role {
       if (next === undefined) return;
       next();
     }
+  }
+
+  /**
+   * A stage whose device is gone is gone with all that was counted in it. Whoever waits for this host is
+   * told, and it begins anew, as one that has just come; whether there is a device left to do so is for
+   * `openStage` to say.
+   */
+  #onFailure(error: unknown): void {
+    if (!(error instanceof DeviceLost)) return;
+    this.#pause(error.message);
+    for (const held of [...this.#held.values()]) this.#break(held, error.message);
+    throw error;
   }
 
   // --- the stage and its state --------------------------------------------------------------------

@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
 import { Simulation } from "./core/simulation.ts";
+import { SUPERVISION_DEFAULT } from "./core/supervisor.ts";
 import type { ActorSystem } from "./core/system.ts";
 import { host, type HostStatus, type KeptState, type SnapshotStore } from "./host.ts";
-import { HELD_WALKS_MAX, OFFER_MS_MAX } from "./limits.ts";
+import { HELD_WALKS_MAX, HELLO_PERIOD_MS, OFFER_MS_MAX } from "./limits.ts";
 import { type Message, type MessageOf, type RemoteMessage, walkKey } from "./messages.ts";
 import { behaviour } from "./role.ts";
 import { announcementOf } from "./testing/announcement.ts";
 import { signState, type StateClaim, type StateProof } from "../routing/mod.ts";
 import { simulatedSigner, simulatedVerify } from "../sim/swarm.ts";
-import type { Stage, StateManifest } from "../stages/mod.ts";
+import { DeviceLost, type Stage, type StateManifest } from "../stages/mod.ts";
 
 const HASH = "a".repeat(64);
 const STATE: StateManifest = { step: 0, stateHash: HASH, pieces: [HASH], pieceBytes: 4, bytes: 4 };
@@ -299,6 +300,31 @@ Deno.test("a host that is left out of a step forgets what it has counted, and ta
   hosting.deliver("trainer", forward({}, 1));
   await hosting.pass(1);
   assert.match(hosting.of("refused")[0].message.reason, /does not serve/);
+});
+
+Deno.test("a host whose device is lost tells whoever waits for it, and begins anew", async () => {
+  const hosting = await Hosting.serving();
+  await walkThere(hosting, 0);
+  hosting.deliver("trainer", forward({}, 1));
+  await hosting.pass(2 * WORK_MS);
+  hosting.stage.trouble = new DeviceLost("unplugged");
+  await walkThere(hosting, 2);
+  const failed = hosting.of("failed").map(({ message: { walk, reason } }) => [walk.microBatch, reason]);
+  assert.deepEqual(failed, [[1, "unplugged"], [2, "unplugged"]], "nobody waits for a time-out");
+  assert.deepEqual([hosting.status?.serving, hosting.status?.trouble], [false, "unplugged"]);
+
+  hosting.stage.trouble = undefined;
+  hosting.sent.length = 0;
+  await hosting.pass(SUPERVISION_DEFAULT.pauseMs + WORK_MS);
+  hosting.system.tell({ actor: "host" }, {
+    kind: "found",
+    service: "coordinator",
+    announcements: [announcementOf("coordinator")],
+  });
+  await hosting.pass(HELLO_PERIOD_MS);
+  const hello = hosting.of("hello").at(-1)!.message;
+  assert.equal(hello.stage, 0, "it has opened its stage again");
+  assert.deepEqual(hello.report?.held ?? [], [], "of what was counted before it says nothing");
 });
 
 Deno.test("a sum that can't be had is forgotten, so that the next round replays what it held", async () => {

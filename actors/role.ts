@@ -30,11 +30,14 @@ export function behaviour(name: string, make: (context: Context<Message>) => Rol
 /** Work that an actor has under way, and what to do when it ends. */
 export class Jobs {
   readonly #context: Context<Message>;
+  readonly #onFailure: (error: unknown) => void;
   readonly #ends = new Map<number, (outcome: Outcome) => void>();
   #last = 0;
 
-  constructor(context: Context<Message>) {
+  /** @param onFailure sees why a job failed before whoever started it does, and may throw. */
+  constructor(context: Context<Message>, onFailure: (error: unknown) => void = () => {}) {
     this.#context = context;
+    this.#onFailure = onFailure;
   }
 
   /** How many are under way. */
@@ -62,6 +65,7 @@ export class Jobs {
   end(job: number, outcome: Outcome): void {
     const end = this.#ends.get(job);
     this.#ends.delete(job);
+    if (end !== undefined && !outcome.ok) this.#onFailure(outcome.error);
     end?.(outcome);
   }
 }

@@ -11,31 +11,37 @@ import type { Departure, HostStatus } from "../actors/host.ts";
 import { loadOrCreateIdentity } from "../actors/wire/identity.ts";
 import { WorkerStage } from "../stages/mod.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
-import { chooseDevice } from "./device.ts";
-import { fromBox, type HostOptions } from "./host_box.ts";
+import { type BoxedOptions, fromBox } from "./host_box.ts";
 import { aborted, listenForInterruption } from "./interruption.ts";
 import { startLogging } from "./logging.ts";
 import { readManifest } from "./manifest_file.ts";
 import { joinRun } from "./member.ts";
 import { PledgeFile } from "./pledge_file.ts";
 import { SnapshotFolder } from "./snapshot_folder.ts";
+import { StageOpener } from "./stage_opener.ts";
 
-async function serve(options: HostOptions): Promise<void> {
+async function serve(options: BoxedOptions): Promise<void> {
   using interruption = listenForInterruption({ leash: true });
   const manifest = await readManifest(options.run);
   const log = await startLogging("host", options);
   const identity = await loadOrCreateIdentity(join(options.dataDir, "identity.key"));
   const pledges = await PledgeFile.open(join(options.dataDir, "pledges"), manifest);
-  const device = await chooseDevice(options.device, options.threads, log);
   await using member = await joinRun({ ...options, manifest, identity, log });
   const addresses = member.addresses();
-  log.info(`Up as ${identity.peer}, computing with ${device.name}`, { addresses });
+  log.info(`Up as ${identity.peer}`, { addresses });
   tell(options, { kind: "up", peer: identity.peer, addresses });
 
+  const opener = new StageOpener(
+    options.devices,
+    (index, device, onLost) => WorkerStage.open({ manifest, index, device, onLost }),
+    log,
+  );
+  const broken = Promise.race([member.broken, opener.exhausted]);
+  broken.catch(() => {});
   const host = assembleHost(member.parts, {
-    openStage: (index) => WorkerStage.open({ manifest, index, device }),
+    openStage: (index) => opener.open(index),
     ...options.stage === undefined ? {} : { stage: options.stage },
-    device: device.name,
+    device: options.devices[options.stage ?? 0][0].name,
     snapshots: new SnapshotFolder(join(options.dataDir, "snapshots"), manifest, (file, reason) => {
       log.warn("Passing over a snapshot that does not hold", { file, reason });
     }),
@@ -43,9 +49,9 @@ async function serve(options: HostOptions): Promise<void> {
     onChange: narrate(options, log),
   });
   try {
-    await Promise.race([member.broken, aborted(interruption.signal)]);
+    await Promise.race([broken, aborted(interruption.signal)]);
     log.info("Leaving when the step is over; once more to leave at once");
-    const departure = await Promise.race([member.broken, host.leave()]);
+    const departure = await Promise.race([broken, host.leave()]);
     tell(options, { kind: "left", ...departure });
     tellDeparture(log, departure);
     interruption.signal.throwIfAborted();
@@ -64,7 +70,7 @@ function tellDeparture(log: Logger, { stage, step, replicas, saved }: Departure)
 }
 
 /** Tells a person what changes, and a machine everything. */
-function narrate(options: HostOptions, log: Logger): (status: HostStatus) => void {
+function narrate(options: BoxedOptions, log: Logger): (status: HostStatus) => void {
   let last = "";
   return (status) => {
     tell(options, { kind: "status", ...status });
@@ -81,7 +87,7 @@ function narrate(options: HostOptions, log: Logger): (status: HostStatus) => voi
   };
 }
 
-function tell(options: HostOptions, event: Readonly<Record<string, unknown>>): void {
+function tell(options: BoxedOptions, event: Readonly<Record<string, unknown>>): void {
   if (options.json) PROCESS_OUTPUT.out(`${JSON.stringify(event)}\n`);
 }
 

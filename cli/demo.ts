@@ -14,6 +14,7 @@ import { type Manifest, partition } from "../run/mod.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
 import { HOME_DIRECTORY, REPOSITORY } from "./box.ts";
 import { collectText } from "./corpus.ts";
+import { settleDevices } from "./device.ts";
 import * as format from "./format.ts";
 import { History } from "./history.ts";
 import { type Interruption, listenForInterruption, rejectOnAbort } from "./interruption.ts";
@@ -62,10 +63,16 @@ async function demo(options: DemoOptions): Promise<void> {
   const data = join(folder.path, "text");
   await Deno.writeTextFile(data, text);
   introduce(manifest, text.length);
+  await Deno.mkdir(HOME_DIRECTORY, { recursive: true });
 
   const clock = new RealClock();
   const begunMs = clock.nowMs();
-  const swarmOptions = { run, folder: folder.path, device: options.device, threads: 1, clock };
+  const threads = 1;
+  const device = await orInterrupted(
+    settleDevices({ device: options.device, threads, manifest, folder: HOME_DIRECTORY, tell: say }),
+    interruption,
+  );
+  const swarmOptions = { run, folder: folder.path, device, threads, clock };
   await using swarm = await orInterrupted(LocalSwarm.start(swarmOptions), interruption);
   say("Starting the hosts, each in a box that reaches the network and its own folder, nothing else …");
   const hosts = await orInterrupted(startHosts(swarm, manifest), interruption);

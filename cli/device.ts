@@ -1,30 +1,39 @@
-/** Settles which device a host's stage computes on. It opens none, and decides nothing but what `auto` means here. */
+/** Settles what a host computes on, with this machine's own devices, and says what it settled. It computes nothing. */
 
-import type { Logger } from "@logtape/logtape";
-import type { WorkerDevice } from "../stages/mod.ts";
-import { Failure } from "./arguments.ts";
+import { RealClock } from "../actors/core/real_clock.ts";
+import type { Manifest } from "../run/mod.ts";
+import { DeviceFigures } from "./device_figures.ts";
+import { planDevices, type StageDevices } from "./device_plan.ts";
+import { reportOn } from "./device_report.ts";
 import type { DeviceChoice } from "./options.ts";
 
-/**
- * @param threads of one run; without it: as the device sees fit.
- * @throws {Failure} if the device does not work on this machine.
- */
-export async function chooseDevice(
-  choice: DeviceChoice,
-  threads: number | undefined,
-  log: Logger,
-): Promise<WorkerDevice> {
-  if (choice === "reference") return { name: "reference" };
-  try {
-    // Only here, so that a machine without the native library can still take the other one.
-    await import("../kernels/onnx/device.ts");
-    return threads === undefined ? { name: "onnx" } : { name: "onnx", threads };
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    if (choice === "onnx") throw new Failure(`Cannot compute with ONNX Runtime on this machine: ${reason}`);
-    log.warn("ONNX Runtime does not load on this machine; computing with plain loops, which is slow", {
-      reason,
-    });
-    return { name: "reference" };
-  }
+/** What a device is given to be tried out. One that takes longer is not the fastest. */
+const PROBE_MS_MAX = 20_000;
+
+/** A host's flags, as far as they matter here. */
+export interface DeviceSettings {
+  readonly device: DeviceChoice;
+  readonly threads?: number;
+  readonly stage?: number;
+  readonly manifest: Manifest;
+  /** Where measurements are kept; it exists. */
+  readonly folder: string;
+  /** Told what is settled, and before something takes seconds. */
+  readonly tell: (words: string) => void;
+}
+
+/** See `planDevices`, which throws what this throws. */
+export async function settleDevices(settings: DeviceSettings): Promise<StageDevices> {
+  const { device, threads, stage, manifest, folder, tell } = settings;
+  const clock = new RealClock();
+  const { devices, reason } = await planDevices(device, {
+    manifest,
+    ...threads === undefined ? {} : { threads },
+    ...stage === undefined ? {} : { stage },
+    probe: (request) => reportOn(request, { clock, dataDirectory: folder, limitMs: PROBE_MS_MAX }),
+    figures: new DeviceFigures(folder),
+    onMeasure: (names) => tell(`Measuring which of ${names.join(", ")} is fastest for this run`),
+  });
+  tell(`Computing with ${reason}`);
+  return devices;
 }

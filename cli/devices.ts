@@ -3,7 +3,7 @@
  * out in a process of its own; it leaves nothing behind, and settles nothing.
  */
 
-import { type Command } from "commander";
+import type { Command } from "commander";
 import { RealClock } from "../actors/core/real_clock.ts";
 import type { WorkerDevice } from "../stages/mod.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";

@@ -9,8 +9,10 @@ import { partition } from "../run/mod.ts";
 import { command, execute, Exit, UsageError } from "./arguments.ts";
 import { HOME_DIRECTORY, refuseCode } from "./box.ts";
 import { holdDataDirectory } from "./data_directory.ts";
+import { settleDevices } from "./device.ts";
 import { hostBox, type HostOptions } from "./host_box.ts";
 import { launch } from "./launch.ts";
+import { startLogging } from "./logging.ts";
 import { readManifest } from "./manifest_file.ts";
 import { joinOptions, readSwarmKey } from "./network.ts";
 import { deviceOption, text, wholeNumber } from "./options.ts";
@@ -35,6 +37,10 @@ const hostCommand: Command = joinOptions(
         does: "serve stage 1 on four threads, and be reached at a fixed port",
         line: "deno task host --run runs/demo.json --bootstrap /ip4/… \\\n" +
           "      --stage 1 --threads 4 --listen /ip4/0.0.0.0/tcp/4002",
+      },
+      {
+        does: "compute on a GPU, whatever its make; deno task devices says what there is",
+        line: "deno task host --run runs/demo.json --bootstrap /ip4/… --device webgpu",
       },
       {
         does: "behind a router that forwards port 4002 to this machine",
@@ -83,7 +89,10 @@ async function host(options: HostOptions): Promise<void> {
   // Before anything is made there; the box looks again, behind links.
   refuseCode(resolve(options.dataDir));
   using data = await holdDataDirectory(options.dataDir);
-  const code = await launch(hostBox({ ...options, dataDir: data.path }));
+  const log = await startLogging("host", options);
+  const tell = (words: string) => log.info(words);
+  const devices = await settleDevices({ ...options, manifest, folder: data.path, tell });
+  const code = await launch(hostBox({ ...options, devices, dataDir: data.path }));
   if (code !== 0) throw new Exit(code);
 }
 

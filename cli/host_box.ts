@@ -2,6 +2,7 @@
 
 import { resolve } from "node:path";
 import type { Box } from "./box.ts";
+import type { StageDevices } from "./device_plan.ts";
 import type { JoinOptions } from "./network.ts";
 import type { DeviceChoice } from "./options.ts";
 
@@ -14,8 +15,13 @@ export interface HostOptions extends JoinOptions {
   readonly json?: boolean;
 }
 
-/** The box of a host with these flags; its data folder must be there. The program reads them with {@link fromBox}. */
-export function hostBox(options: HostOptions): Box {
+/** What is settled before the boxed program starts: only outside of the box can a device be tried out. */
+export interface BoxedOptions extends Omit<HostOptions, "device"> {
+  readonly devices: StageDevices;
+}
+
+/** The box of a host; its data folder must be there. The program reads the options with {@link fromBox}. */
+export function hostBox(options: BoxedOptions): Box {
   const run = resolve(options.run);
   const swarmKey = options.swarmKey === undefined ? {} : { swarmKey: resolve(options.swarmKey) };
   return {
@@ -26,7 +32,7 @@ export function hostBox(options: HostOptions): Box {
   };
 }
 
-/** The flags as the boxed program finds them. Whoever leads it has checked them. */
-export function fromBox(args: readonly string[]): HostOptions {
+/** The options as the boxed program finds them. Whoever leads it has checked them. */
+export function fromBox(args: readonly string[]): BoxedOptions {
   return JSON.parse(args[0]!);
 }

@@ -7,12 +7,15 @@
 import { join } from "node:path";
 import type { Clock } from "../actors/core/clock.ts";
 import type { RunEvent } from "../actors/report.ts";
+import { partition } from "../run/mod.ts";
+import type { DeviceName } from "../stages/mod.ts";
 import { Failure } from "./arguments.ts";
 import { startInBox } from "./box.ts";
 import { Child } from "./child.ts";
+import type { StageDevices } from "./device_plan.ts";
 import { hostBox } from "./host_box.ts";
 import { fromLine } from "./metrics.ts";
-import type { DeviceChoice } from "./options.ts";
+import { readManifest } from "./manifest_file.ts";
 
 /** Where a process of the swarm runs. */
 export interface Place {
@@ -44,7 +47,8 @@ export interface LocalSwarmOptions {
   readonly run: string;
   /** Empty folder for data and logs; its owner removes it. */
   readonly folder: string;
-  readonly device: DeviceChoice;
+  /** What all hosts compute on, or those of each stage. */
+  readonly device: DeviceName | StageDevices;
   /** Threads that each host computes on. */
   readonly threads: number;
   readonly clock: Clock;
@@ -89,10 +93,18 @@ export class LocalSwarm implements AsyncDisposable {
    * @param stage to serve; without it the one that needs it most.
    * @param returning number of a host that has ended: the new process is that host come back, with the
    *   name and the disk that it had. Without it the host is a new one.
+   * @param device what it computes on, if not on what the others do.
    * @throws {Failure} if it does not come up.
    */
-  async startHost(stage?: number, returning?: number): Promise<LocalHost> {
-    const { run, folder, device, threads, clock } = this.#options;
+  async startHost(
+    stage?: number,
+    returning?: number,
+    device: DeviceName | StageDevices = this.#options.device,
+  ): Promise<LocalHost> {
+    const { run, folder, threads, clock } = this.#options;
+    const devices = typeof device === "string"
+      ? partition(await readManifest(run)).map(() => [{ name: device, threads }])
+      : device;
     const number = returning ?? ++this.#hosts;
     const dataDir = join(folder, `host-${number}`);
     if (returning === undefined) await Deno.mkdir(dataDir);
@@ -103,7 +115,7 @@ export class LocalSwarm implements AsyncDisposable {
       listen,
       logLevel: "info",
       dataDir,
-      device,
+      devices,
       threads,
       json: true,
       ...stage === undefined ? {} : { stage },

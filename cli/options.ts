@@ -5,10 +5,11 @@
 
 import { multiaddr } from "@multiformats/multiaddr";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { DEVICE_NAMES } from "../stages/mod.ts";
 
 /** Devices that a person can ask for. `auto` takes the fastest that works here. */
-export const DEVICES = ["auto", "onnx", "reference"] as const;
-/** See {@link DEVICES}. */
+const DEVICES = ["auto", ...DEVICE_NAMES] as const;
+/** See {@link deviceOption}. */
 export type DeviceChoice = (typeof DEVICES)[number];
 
 /** Addresses that one flag can name: more than any list that a person pastes. */
@@ -129,8 +130,10 @@ export function logLevelOption(): Option {
 
 /** `--device`. */
 export function deviceOption(): Option {
-  return new Option("--device <device>", "what computes").choices(DEVICES)
-    .default("auto");
+  return new Option(
+    "--device <device>",
+    "what computes; auto measures those that work here, and deno task devices lists them",
+  ).choices(DEVICES).default("auto");
 }
 
 /** `--leash`: for a program that starts this one; a person has no use for it. */

@@ -3,7 +3,7 @@
  * It knows no peers and no time.
  */
 
-export { squareSum } from "../kernels/mod.ts";
+export { DeviceLost, squareSum } from "../kernels/mod.ts";
 export { CompiledStage } from "./compiled_stage.ts";
 export type { CompiledStageOptions } from "./compiled_stage.ts";
 export { stageLayout } from "./parameters.ts";

@@ -4,7 +4,7 @@
  * This end only passes calls on, in their order, and holds no numbers.
  */
 
-import type { HostTensor } from "../kernels/mod.ts";
+import { DeviceLost, type HostTensor } from "../kernels/mod.ts";
 import type { Manifest } from "../run/mod.ts";
 import type { WorkerDevice } from "./open_device.ts";
 import type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
@@ -57,6 +57,9 @@ interface Pending {
   reject(error: Error): void;
 }
 
+/** What a thread runs. Spelled out here, so that tools that pack programs find it. */
+const PROGRAM = new URL("./stage_worker.ts", import.meta.url);
+
 /** A stage in a worker. */
 export class WorkerStage implements Stage {
   readonly index: number;
@@ -64,35 +67,39 @@ export class WorkerStage implements Stage {
   readonly #pending = new Map<number, Pending>();
   #facts: StageFacts = { count: 0, step: 0, parameters: 0, kept: 0, inFlightMax: undefined };
   #last = 0;
+  readonly #onLost: (error: DeviceLost) => void;
   /** Why no call can be answered any more. */
   #broken: Error | undefined;
 
-  private constructor(index: number) {
+  private constructor(index: number, onLost: (error: DeviceLost) => void, program: URL) {
     this.index = index;
-    this.#worker = new Worker(new URL("./stage_worker.ts", import.meta.url), {
-      type: "module",
-      name: `stage ${index}`,
-    });
+    this.#onLost = onLost;
+    this.#worker = new Worker(program, { type: "module", name: `stage ${index}` });
     this.#worker.onmessage = ({ data }: MessageEvent<StageAnswer>) => this.#onAnswer(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#break(new Error(`The thread of stage ${index} crashed: ${event.message}`));
+      this.#lose(new DeviceLost(`The thread of stage ${index} crashed: ${event.message}`));
     };
   }
 
   /**
    * Starts a thread and opens the stage in it.
    *
+   * @param options.onLost told once, when the device is gone, or the thread with it: every call that waits
+   *   and every later one rejects with this error.
    * @throws {Error} if the device does not work on this machine.
    */
   static async open(
-    { manifest, index, device }: {
+    { manifest, index, device, onLost = () => {}, program = PROGRAM }: {
       readonly manifest: Manifest;
       readonly index: number;
       readonly device: WorkerDevice;
+      readonly onLost?: (error: DeviceLost) => void;
+      /** What the thread runs; for tests. */
+      readonly program?: URL;
     },
   ): Promise<WorkerStage> {
-    const stage = new WorkerStage(index);
+    const stage = new WorkerStage(index, onLost, program);
     try {
       await stage.#call({ method: "open", manifest, index, device });
     } catch (error) {
@@ -201,7 +208,18 @@ export class WorkerStage implements Stage {
     if (answer.ok) {
       this.#facts = answer.facts;
       pending?.resolve(answer.value);
-    } else pending?.reject(errorOf(answer.error));
+      return;
+    }
+    const error = errorOf(answer.error);
+    pending?.reject(error);
+    if (error instanceof DeviceLost) this.#lose(error);
+  }
+
+  #lose(error: DeviceLost): void {
+    if (this.#broken !== undefined) return;
+    this.#break(error);
+    this.#worker.terminate();
+    this.#onLost(error);
   }
 
   #break(error: Error): void {
@@ -222,7 +240,9 @@ function buffersOf(...tensors: readonly (HostTensor | undefined)[]): Transferabl
 
 /** The classes that callers tell apart survive the way between threads. */
 function errorOf({ name, message }: { readonly name: string; readonly message: string }): Error {
-  const error = name === "RangeError"
+  const error = name === "DeviceLost"
+    ? new DeviceLost(message)
+    : name === "RangeError"
     ? new RangeError(message)
     : /TypeError|BadState/.test(name)
     ? new TypeError(message)

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ReferenceDevice } from "../kernels/mod.ts";
+import { DeviceLost, ReferenceDevice } from "../kernels/mod.ts";
 import { Dataset, parseManifest } from "../run/mod.ts";
 import { CompiledStage } from "./compiled_stage.ts";
 import { createStages, trainSolo } from "./solo.ts";
@@ -17,6 +17,7 @@ const manifest = parseManifest(JSON.stringify({
   optimizer: { kind: "adamw", learningRate: 0.01, minimumLearningRate: 0.001, warmupSteps: 1, decaySteps: 3 },
   seed: 3,
 }));
+const tokens = { dataType: "i32", shape: [1, 2], data: Int32Array.of(1, 2) } as const;
 const dataset = new Dataset(manifest, Int32Array.from({ length: 400 }, (_, index) => (index * index) % 256));
 
 Deno.test("a stage in a thread computes what it computes here, to the bit", async () => {
@@ -41,7 +42,6 @@ Deno.test("a stage in a thread computes what it computes here, to the bit", asyn
 
 Deno.test("errors come back with their class and reason; the next call succeeds", async () => {
   const stage = await WorkerStage.open({ manifest, index: 0, device: { name: "reference" } });
-  const tokens = { dataType: "i32", shape: [1, 2], data: Int32Array.of(1, 2) } as const;
   const wrong = { ...tokens, data: Int32Array.of(1, 256) };
   await assert.rejects(stage.forward("a", wrong, undefined, { keep: false }), TypeError);
   const result = await stage.forward("b", tokens, undefined, { keep: false });
@@ -62,3 +62,38 @@ Deno.test("a state goes from thread to thread", async () => {
   await stage.close();
   await device.close();
 });
+
+for (
+  const [what, call, reason] of [
+    [
+      "a device that is lost",
+      (stage: WorkerStage) => stage.forward("a", tokens, undefined, { keep: true }),
+      /unplugged/,
+    ],
+    [
+      "a thread that crashes",
+      (stage: WorkerStage) => stage.describeState(),
+      /The thread of stage 0 crashed.*a bug in the thread/,
+    ],
+  ] as const
+) {
+  Deno.test(`${what} is told once, and fails every call that waits and every later one`, async () => {
+    const lost: DeviceLost[] = [];
+    const stage = await WorkerStage.open({
+      manifest,
+      index: 0,
+      device: { name: "reference" },
+      onLost: (error) => lost.push(error),
+      program: new URL("./testing/losing_worker.ts", import.meta.url),
+    });
+    const isLoss = (error: unknown) => error instanceof DeviceLost && reason.test(error.message);
+    await Promise.all([
+      assert.rejects(call(stage), isLoss),
+      assert.rejects(call(stage), isLoss),
+    ]);
+    await assert.rejects(stage.gradientSum(), isLoss);
+    await stage.close();
+    assert.equal(lost.length, 1);
+    assert.ok(isLoss(lost[0]));
+  });
+}
