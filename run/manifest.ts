@@ -102,6 +102,12 @@ export interface Manifest {
     /** Share by which the run must become faster for a move to be worth it. Default 0.05. */
     readonly hysteresis: number;
   };
+  /**
+   * Bits in which devices that can (`--device webgpu` on a GPU with `shader-f16`) keep activations, their
+   * gradients and a copy of the weights: half the memory, and sums in 32 all the same. Weights, what is
+   * summed up, and what hosts send each other have 32 bits always. Default `f32`.
+   */
+  readonly precision: "f32" | "f16";
   /** How tensors are written on the wire. Default `f32`, exact. */
   readonly codecs: { readonly activation: "f32"; readonly gradient: "f32" };
   /** Who keeps account of earnings. Default `none`. */
@@ -226,6 +232,7 @@ const manifestSchema = object({
     ceiling: integer(1, 1024).default(16),
   }).prefault({}),
   rebalance: rebalanceSchema.prefault({}),
+  precision: z.enum(["f32", "f16"], { error: '"f32" or "f16"' }).default("f32"),
   codecs: object({
     activation: word("f32").default("f32"),
     gradient: word("f32").default("f32"),
@@ -261,14 +268,16 @@ export function parseManifest(source: string): Manifest {
   return deepFreeze(manifest);
 }
 
-/** Manifests had no such field once: standing at its default it is left out of the hash, so that their runs keep their id. */
-const USUAL_REBALANCE = canonicalJson(rebalanceSchema.parse({}));
+/** Manifests had no such fields once: standing at its default, each is left out of the hash, so that their runs keep their id. */
+const USUAL: Readonly<Record<string, string>> = {
+  rebalance: canonicalJson(rebalanceSchema.parse({})),
+  precision: canonicalJson("f32"),
+};
 
 /** SHA-256, hex, of the manifest's canonical JSON, defaults filled in: the run's id. */
 export function manifestHash(manifest: Manifest): string {
-  const { rebalance, ...rest } = manifest;
-  const usual = canonicalJson(rebalance) === USUAL_REBALANCE;
-  return createHash("sha256").update(canonicalJson(usual ? rest : manifest)).digest("hex");
+  const telling = Object.entries(manifest).filter(([field, value]) => canonicalJson(value) !== USUAL[field]);
+  return createHash("sha256").update(canonicalJson(Object.fromEntries(telling))).digest("hex");
 }
 
 function withDerivedDefaults(given: z.output<typeof manifestSchema>): Manifest {

@@ -99,6 +99,7 @@ const hostile: readonly [why: string, text: string, problem: string][] = [
   ["too wide a model", changed({ "model.width": 65_537 }), "model.width: found 65537"],
   ["too large a matrix", changed({ "model.width": 65_536 }), "model.width: found 65536, expected a largest"],
   ["too large activations", changed({ sequenceLength: 131_072, sequencesPerMicroBatch: 64 }), "67108864"],
+  ["an unknown precision", changed({ precision: "f8" }), 'precision: found "f8", expected "f32" or "f16"'],
   ["a large seed", changed({ seed: 2 ** 32 }), "seed: found 4294967296"],
   ["another family", changed({ "model.family": "mamba" }), 'model.family: found "mamba", expected "llama"'],
   ["heads that don't divide", changed({ "model.heads": 5 }), "model.heads: found 5, expected a divisor"],
@@ -188,6 +189,8 @@ Deno.test("manifestHash asks for meaning, not for spelling", () => {
   assert.notEqual(manifestHash(parseManifest(changed({ seed: 1 }))), hash);
   assert.equal(manifestHash(parseManifest(changed({ "rebalance.everySeconds": 300 }))), hash);
   assert.notEqual(manifestHash(parseManifest(changed({ "rebalance.everySeconds": 60 }))), hash);
+  assert.equal(manifestHash(parseManifest(changed({ precision: "f32" }))), hash);
+  assert.notEqual(manifestHash(parseManifest(changed({ precision: "f16" }))), hash);
 });
 
 Deno.test("manifestHash does not change from one release to the next", () => {

@@ -6,6 +6,7 @@
 
 import {
   adamwScalars,
+  type CompileOptions,
   type Device,
   type DeviceTensor,
   differentiate,
@@ -107,8 +108,8 @@ export class CompiledStage implements Stage {
     const stage = new CompiledStage(options);
     try {
       // What every micro-batch needs is compiled now; the rest when it is asked for first.
-      await stage.#program("forward", () => stage.#graphs.forward);
-      await stage.#program("backward", () => stage.#graphs.backward);
+      await stage.#program("forward", () => stage.#graphs.forward, stage.#rounding);
+      await stage.#program("backward", () => stage.#graphs.backward, stage.#rounding);
     } catch (error) {
       await stage.close();
       throw error;
@@ -180,10 +181,10 @@ export class CompiledStage implements Stage {
       try {
         const given = this.#upload(scope, input, targets, shape);
         const program = keep
-          ? await this.#program("forward", () => this.#graphs.forward)
+          ? await this.#program("forward", () => this.#graphs.forward, this.#rounding)
           : targets || !this.#slice.head
-          ? await this.#program("evaluation", () => this.#graphs.whole)
-          : await this.#program("logits", () => this.#logitsGraph());
+          ? await this.#program("evaluation", () => this.#graphs.whole, this.#rounding)
+          : await this.#program("logits", () => this.#logitsGraph(), this.#rounding);
         const yielded = scope.adoptAll(await program.run({ ...this.#inputs, ...given }));
         const result = this.#downloadResult(action, yielded, targets);
         if (!keep) return { result };
@@ -219,8 +220,8 @@ export class CompiledStage implements Stage {
       }
 
       const program = accumulate
-        ? await this.#program("backward", () => this.#graphs.backward)
-        : await this.#program("inputBackward", () => this.#inputBackwardGraph());
+        ? await this.#program("backward", () => this.#graphs.backward, this.#rounding)
+        : await this.#program("inputBackward", () => this.#inputBackwardGraph(), this.#rounding);
       this.#kept.delete(key);
       using scope = kept.scope;
       const upstream = scope.adopt(this.#device.upload(gradient ?? ONE));
@@ -408,11 +409,16 @@ export class CompiledStage implements Stage {
     return result;
   }
 
+  /** How micro-batches are computed. Steps are taken in 32 bits always. */
+  get #rounding(): CompileOptions {
+    return { precision: this.#manifest.precision };
+  }
+
   /** Compiles a program when it is asked for first. */
-  async #program(name: string, graph: () => Graph): Promise<Program> {
+  async #program(name: string, graph: () => Graph, options?: CompileOptions): Promise<Program> {
     let program = this.#programs.get(name);
     if (!program) {
-      program = await this.#device.compile(graph());
+      program = await this.#device.compile(graph(), options);
       this.#programs.set(name, program);
     }
     return program;
