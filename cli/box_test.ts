@@ -40,6 +40,7 @@ Deno.test("a box reaches the network, its data and its native parts, and nothing
     "read own data": "worked",
     "dial and listen": "worked",
     "load ONNX Runtime": "worked",
+    "load Dawn": "worked",
     "encode CBOR": "worked",
     "read a secret": "NotCapable",
     "read a secret through ..": "NotCapable",
