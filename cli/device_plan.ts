@@ -141,13 +141,13 @@ async function measure(
 
 /** Names what the figures depend on: the machine, its devices, and the shapes. */
 function keyOf(candidates: readonly DeviceReport[], { manifest, stage, threads }: PlanParts): string {
-  const { model, stages, sequenceLength, sequencesPerMicroBatch } = manifest;
+  const { model, stages, sequenceLength, sequencesPerMicroBatch, precision } = manifest;
   const content = canonicalJson({
     devices: candidates.map(({ device, adapter }) => [device.name, adapter?.name ?? null]),
     machine: [Deno.build.target, navigator.hardwareConcurrency, Deno.version.deno],
     threads: threads ?? null,
     stage: stage ?? null,
-    run: { model, stages, sequenceLength, sequencesPerMicroBatch },
+    run: { model, stages, sequenceLength, sequencesPerMicroBatch, precision },
   });
   return createHash("sha256").update(content).digest("hex");
 }
