@@ -3,6 +3,8 @@ import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { type Box, boxArguments, HOME_DIRECTORY, REPOSITORY, startInBox } from "./box.ts";
 import { UsageError } from "./arguments.ts";
+import { WGSL_DEVICES } from "../kernels/testing/devices.ts";
+import { driverFor, underDriver } from "../kernels/testing/drivers.ts";
 
 async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
   const path = await Deno.realPath(await Deno.makeTempDir({ prefix: "murmuration-box-" }));
@@ -59,6 +61,29 @@ Deno.test("a box reaches the network, its data and its native parts, and nothing
   assert.equal(report.secretVariable, null);
   assert.equal(await Deno.readTextFile(secret), '"the secret"');
   assert.equal(await Deno.readTextFile(join(dataDirectory, "written")), "mine");
+});
+
+const driver = await driverFor(new URL("../kernels/testing/dawn_probe.ts", import.meta.url));
+const found = WGSL_DEVICES.filter(({ open }) => open !== undefined);
+
+Deno.test({
+  name: "a stage's thread in a box finds the GPUs that are found outside of it",
+  ignore: found.length === 0,
+  async fn() {
+    await using folder = await temporaryFolder();
+    const box: Box = {
+      program: new URL("./fixtures/gpu_prober.ts", import.meta.url),
+      args: [],
+      dataDirectory: folder.path,
+      readable: [],
+    };
+    const start = () => startInBox(box, { stdout: "piped", stderr: "inherit" });
+    const child = await (driver === undefined ? start() : underDriver(driver, start));
+    const outcomes = JSON.parse(new TextDecoder().decode((await child.output()).stdout));
+    for (const { name } of found) {
+      assert.equal(outcomes[name.includes("dawn") ? "dawn" : "navigator"], "worked", name);
+    }
+  },
 });
 
 Deno.test("a path that a comma would part in two is refused", async () => {

@@ -30,7 +30,7 @@ port.onmessage = ({ data: { number, call } }) => {
 async function answer(number: number, call: StageCall): Promise<void> {
   try {
     const value = await carryOut(call);
-    const { count, step, parameters, kept, inFlightMax } = stage();
+    const { count, step, parameters, kept, inFlightMax = 1 } = stage();
     port.postMessage(
       { call: number, ok: true, value, facts: { count, step, parameters, kept, inFlightMax } },
       buffersIn(value),

@@ -41,7 +41,7 @@ export interface StageFacts {
   readonly step: number;
   readonly parameters: number;
   readonly kept: number;
-  readonly inFlightMax: number | undefined;
+  readonly inFlightMax?: number;
 }
 
 /** How the thread answers the call of the same number. */
@@ -65,7 +65,7 @@ export class WorkerStage implements Stage {
   readonly index: number;
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
-  #facts: StageFacts = { count: 0, step: 0, parameters: 0, kept: 0, inFlightMax: undefined };
+  #facts: StageFacts = { count: 0, step: 0, parameters: 0, kept: 0 };
   #last = 0;
   readonly #onLost: (error: DeviceLost) => void;
   /** Why no call can be answered any more. */
