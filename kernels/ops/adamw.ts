@@ -9,16 +9,22 @@
  *     p ← p (1 − rate · decay) − rate · ((m · c₁) / (√(v · c₂) + ε))
  *
  * with c = 1 / (1 − βⁿ) at step n; `adamwScalars` in `adamw_scalars.ts` makes
- * the scalars. Meant for `GraphBuilder.update`. It reads the clock of no step
- * and knows no schedule.
+ * the scalars. Denormals are numbers like others on the way, but m and v become
+ * 0 where they would be one: the moments of a token that is never seen fade into
+ * them, and rounding would keep them there, where many processors are slow.
+ * Bits of a NaN are not promised.
+ *
+ * Each element is read before it is written, so that outputs may lie where the
+ * inputs do. Meant for `GraphBuilder.update`. It reads the clock of no step and
+ * knows no schedule.
  *
  * Shapes: `parameter`, `gradientSum`, `m`, `v [...]`; `scale`, `rate`,
  * `correction1`, `correction2 [1]` → `parameter`, `m`, `v [...]`.
  */
 
 import { defineOp, floats } from "../op.ts";
-import { shapeRule } from "../shapes.ts";
-import { elementwise } from "../webgpu/elementwise.ts";
+import { elementCount, shapeRule } from "../shapes.ts";
+import { workgroupsOf } from "../webgpu/rowwise.ts";
 import type { WgslTensor } from "../webgpu/writer.ts";
 
 export interface AdamwAttributes {
@@ -31,6 +37,9 @@ export interface AdamwAttributes {
   /** Decay per unit of rate; 0 for norm gains. */
   readonly weightDecay: number;
 }
+
+/** Numbers of less magnitude are denormals. */
+const LEAST_NORMAL = 2 ** -126;
 
 const BINARY32 = new URL("../webgpu/binary32.wgsl", import.meta.url);
 
@@ -63,8 +72,8 @@ export const adamw = defineOp({
     const keep = round(1 - round(rate * round(attributes.weightDecay)));
     for (let i = 0; i < parameter.data.length; i++) {
       const g = round(gradientSum.data[i] * scale);
-      const mean = round(round(beta1 * m.data[i]) + round(rest1 * g));
-      const square = round(round(beta2 * v.data[i]) + round(rest2 * round(g * g)));
+      const mean = settled(round(round(beta1 * m.data[i]) + round(rest1 * g)));
+      const square = settled(round(round(beta2 * v.data[i]) + round(rest2 * round(g * g))));
       const root = round(Math.sqrt(round(square * correction2)));
       const step = round(round(mean * correction1) / round(root + epsilon));
       newParameter.data[i] = round(round(parameter.data[i] * keep) - round(rate * step));
@@ -82,15 +91,21 @@ export const adamw = defineOp({
     const [plus, minus, times, over] = ["Add", "Sub", "Mul", "Div"].map(binary);
     const constant = (value: number) => writer.float(value);
     const keep = minus(constant(1), times(rate, constant(attributes.weightDecay)));
+    const settle = (value: string) =>
+      writer.node("Where", [
+        writer.node("Less", [writer.node("Abs", [value]), constant(LEAST_NORMAL)]),
+        constant(0),
+        value,
+      ]);
     const g = times(gradientSum, scale);
-    const mean = plus(
+    const mean = settle(plus(
       times(constant(attributes.beta1), m),
       times(constant(1 - attributes.beta1), g),
-    );
-    const square = plus(
+    ));
+    const square = settle(plus(
       times(constant(attributes.beta2), v),
       times(constant(1 - attributes.beta2), times(g, g)),
-    );
+    ));
     const root = writer.node("Sqrt", [times(square, correction2)]);
     const step = over(times(mean, correction1), plus(root, constant(attributes.epsilon)));
     return [minus(times(parameter, keep), times(rate, step)), mean, square];
@@ -108,7 +123,7 @@ export const adamw = defineOp({
       bindings: [scale, rate, correction1, correction2, scalars].map(mustBeWhole),
       workgroups: [1, 1, 1],
     });
-    writer.dispatch(elementwise(writer.limits, newParameter, {
+    writer.dispatch({
       source: [BINARY32, new URL("./adamw.wgsl", import.meta.url)],
       constants: {
         BETA1: bitsOf(beta1),
@@ -118,9 +133,15 @@ export const adamw = defineOp({
         EPSILON: bitsOf(epsilon),
       },
       bindings: [parameter, gradientSum, m, v, scalars, newParameter, newM, newV].map(mustBeWhole),
-    }));
+      workgroups: workgroupsOf(writer.limits, Math.ceil(elementCount(parameter.shape) / 256)),
+    });
   },
 });
+
+/** Zero for a denormal. */
+function settled(number: number): number {
+  return Math.abs(number) < LEAST_NORMAL ? 0 : number;
+}
 
 /** The bits of a number, rounded to `f32`. */
 function bitsOf(value: number): number {

@@ -1,5 +1,7 @@
 // One step of AdamW, in the order and with the roundings of `adamw.ts`, on the
-// bits of the numbers. One invocation moves one element.
+// bits of the numbers. One invocation moves one element. It knows its count from
+// its bindings (what fills up their last vector is moved along), so that one
+// compilation, which is long, serves every parameter of a stage.
 
 @group(0) @binding(0) var<storage, read> parameter: array<u32>;
 @group(0) @binding(1) var<storage, read> gradientSum: array<u32>;
@@ -18,7 +20,7 @@ fn settled(number: u32) -> u32 {
 @compute @workgroup_size(256)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.y * groups.x * 256u + id.x;
-  if (i >= COUNT) {
+  if (i >= arrayLength(&parameter)) {
     return;
   }
   let scale = scalars[0];

@@ -109,19 +109,18 @@ fn divide(a: u32, b: u32) -> u32 {
   let y = partsOf(below);
   let short = u32(x.significand < y.significand);
   let dividend = x.significand << short;
-  // The device's own quotient may be wrong in its last bits: the remainder tells, and is exact
-  // even where dividend · 2²⁵ is not, as long as the quotient is less than 2⁷ off.
+  // The device's own quotient may miss its last bits. The remainder tells by how much: it is exact, even
+  // where dividend · 2²⁵ does not fit, as long as less than 2⁷ is missed.
+  let divisor = i32(y.significand);
   var quotient = u32(f32(dividend) / f32(y.significand) * 33554432.0);
   var remainder = bitcast<i32>((dividend << 25u) - quotient * y.significand);
-  let divisor = i32(y.significand);
-  while (remainder < 0) {
-    quotient -= 1u;
-    remainder += divisor;
-  }
-  while (remainder >= divisor) {
-    quotient += 1u;
-    remainder -= divisor;
-  }
+  let missed = i32(floor(f32(remainder) / f32(divisor)));
+  quotient += bitcast<u32>(missed);
+  remainder -= missed * divisor;
+  // That division may itself be one off.
+  let step = i32(remainder >= divisor) - i32(remainder < 0);
+  quotient += bitcast<u32>(step);
+  remainder -= step * divisor;
   let exponent = x.exponent - y.exponent + 127 - i32(short);
   return rounded(sign, exponent, (quotient << 5u) | u32(remainder != 0));
 }
@@ -136,17 +135,15 @@ fn squareRoot(a: u32) -> u32 {
   let x = partsOf(a);
   let odd = u32(x.exponent & 1) ^ 1u;
   let square = x.significand << odd;
-  // As in `divide`: right as long as the device's own root is less than 2⁵ off.
-  var root = u32(sqrt(f32(square << 1u)) * 4096.0);
-  var remainder = bitcast<i32>((square << 25u) - root * root);
-  while (remainder < 0) {
-    root -= 1u;
-    remainder += bitcast<i32>(2u * root + 1u);
-  }
-  while (remainder > bitcast<i32>(2u * root)) {
-    remainder -= bitcast<i32>(2u * root + 1u);
-    root += 1u;
-  }
+  // As in `divide`; less than 2⁵ may be missed.
+  var root = i32(sqrt(f32(square << 1u)) * 4096.0);
+  var remainder = bitcast<i32>((square << 25u) - u32(root) * u32(root));
+  let missed = i32(floor(f32(remainder) / f32(2 * root)));
+  remainder -= (2 * root + missed) * missed;
+  root += missed;
+  let step = i32(remainder > 2 * root) - i32(remainder < 0);
+  remainder -= (2 * root + step) * step;
+  root += step;
   let exponent = (x.exponent - i32(odd) - 127) / 2 + 127;
-  return rounded(0u, exponent, (root << 6u) | u32(remainder != 0));
+  return rounded(0u, exponent, (bitcast<u32>(root) << 6u) | u32(remainder != 0));
 }
