@@ -8,6 +8,8 @@ export class FailingDevice implements Device {
   readonly name = "failing";
   /** Runs that still succeed; −1 for all. */
   runsLeft = -1;
+  /** What the others are rejected with. */
+  trouble: Error = new Error("out of memory");
   readonly #inner = new ReferenceDevice();
 
   upload(tensor: HostTensor): DeviceTensor {
@@ -26,7 +28,7 @@ export class FailingDevice implements Device {
     const program = await this.#inner.compile(graph);
     return {
       run: (inputs) => {
-        if (this.runsLeft === 0) return Promise.reject(new Error("out of memory"));
+        if (this.runsLeft === 0) return Promise.reject(this.trouble);
         if (this.runsLeft > 0) this.runsLeft -= 1;
         return program.run(inputs);
       },
