@@ -1248,8 +1248,8 @@ export class Coordination {
   #checkApplied(): void {
     if (this.#awaited.size > 0) return;
     const votes = Array.from({ length: this.#config.stages }, () => new Map<string, number>());
-    for (const [peer, { stateHash }] of this.#applied) {
-      const { stage } = this.#members.get(peer)!;
+    for (const { peer, stage } of this.#accepted()) {
+      const { stateHash } = this.#applied.get(peer)!;
       votes[stage].set(stateHash, (votes[stage].get(stateHash) ?? 0) + 1);
     }
     const served: Record<PeerId, number> = {};
@@ -1489,7 +1489,7 @@ interface Latest {
   readonly stateHash: string;
 }
 
-/** The key with the highest count; of equals the one that sorts first. */
+/** The key with the highest count; of equals the first: that of whoever has been there longest. */
 function mostCommon(counts: ReadonlyMap<string, number>): string {
-  return [...counts].sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1))[0][0];
+  return [...counts].reduce((most, next) => next[1] > most[1] ? next : most)[0];
 }

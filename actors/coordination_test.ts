@@ -78,6 +78,8 @@ class Model {
   liar: string | undefined;
   /** Who was told to take no part in which step any more. */
   readonly leftOut: string[] = [];
+  /** Who was told to fetch another state. */
+  readonly restored: string[] = [];
   failed: string | undefined;
   readonly #stages: number;
   readonly #microBatches: number;
@@ -273,6 +275,7 @@ class Model {
         if (host.allegiance.remember(message.electorates)) this.hello(peer);
         return;
       case "restore":
+        this.restored.push(peer);
         host.applied = host.total = null;
         host.step = message.step;
         host.set.clear();
@@ -541,6 +544,21 @@ Deno.test("a stage that has nobody else takes back whom it has left out", () => 
   run(model, draws(4), 100_000, false);
   assert.deepEqual(model.leftOut.filter((it) => it.endsWith("step 0")), ["1-0 of step 0"]);
   assert.deepEqual([model.failed, model.done], [undefined, true]);
+});
+
+Deno.test("of two replicas that differ after a step the one is believed that has been there longer", () => {
+  const model = new Model(2, 2, 4, 5);
+  model.liar = "1-1";
+  // Whatever hash it names: it may choose one that sorts first.
+  model.lie = (event) =>
+    event.kind === "applied" && event.report.step === 2
+      ? { ...event, report: { ...event.report, stateHash: hashOf(0) } }
+      : event;
+  while (model.coordination.phase !== "filling") model.choices()[0]();
+  run(model, draws(5), 100_000, false);
+  assert.deepEqual([model.failed, model.done], [undefined, true]);
+  assert.ok(model.restored.includes("1-1"));
+  assert.ok(!model.restored.includes("1-0"));
 });
 
 Deno.test("reports of strangers, of other stages and of other steps change nothing", () => {

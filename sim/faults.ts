@@ -22,7 +22,7 @@ export type Lie = (typeof LIES)[number] | (typeof POISONS)[number];
 export const faultSchema = z.discriminatedUnion("kind", [
   /** Power cut: it is back after so long, with its disk or without. */
   z.strictObject({ kind: z.literal("crash"), atMs: time, peer, disk: z.boolean(), backMs: time }),
-  /** It leaves in good order, and is back after so long. */
+  /** It is told to leave, goes once it is not needed any more, and is back after so long. */
   z.strictObject({ kind: z.literal("leave"), atMs: time, peer, backMs: time }),
   /** A newcomer: for this stage, or for the neediest. */
   z.strictObject({ kind: z.literal("join"), atMs: time, peer, stage: z.int().min(0).nullable() }),

@@ -248,8 +248,20 @@ class World {
     if (!this.#swarm.isUp(peer)) return;
     if (how === "stop") this.#swarm.stop(peer);
     else this.#swarm.kill(peer);
+    this.#gone(peer);
+  }
+
+  #gone(peer: PeerId): void {
     this.#oneStage.gone(peer);
     this.#counting.delete(peer);
+  }
+
+  /** It goes once it is not needed any more, and comes back so long afterwards, or if it is called for. */
+  async #leave({ peer, backMs }: FaultOf<"leave">): Promise<void> {
+    if (!this.#swarm.isUp(peer)) return;
+    await this.#swarm.leave(peer);
+    this.#gone(peer);
+    this.#clock.after(this.#healed ? 0 : backMs, () => this.#start(peer));
   }
 
   #planChurn(): void {
@@ -263,17 +275,18 @@ class World {
 
   #plan(fault: Fault): void {
     switch (fault.kind) {
-      case "crash":
-      case "leave": {
+      case "crash": {
         const { peer, atMs, backMs } = fault;
         const isTrainer = peer.startsWith(trainerName(0).slice(0, -1));
         this.#at(atMs, () => {
-          if (fault.kind === "crash" && !fault.disk) this.#disks.delete(peer);
-          this.#end(peer, fault.kind === "crash" ? "kill" : "stop");
+          if (!fault.disk) this.#disks.delete(peer);
+          this.#end(peer, "kill");
         });
         this.#at(atMs + backMs, () => isTrainer ? this.#startTrainer(peer) : this.#start(peer));
         return;
       }
+      case "leave":
+        return this.#at(fault.atMs, () => void this.#leave(fault));
       case "join":
         return this.#at(fault.atMs, () => {
           this.#stageOf.set(fault.peer, fault.stage);
