@@ -26,6 +26,7 @@ export type { Electorate, Tensor } from "./actors/messages.ts";
 export * from "./actors/report.ts";
 export * from "./actors/wire/mod.ts";
 export {
+  type CompileOptions,
   type DataType,
   type Device,
   type DeviceTensor,
@@ -36,6 +37,7 @@ export {
   type Node,
   type OpName,
   type Output,
+  type Precision,
   type Program,
   ReferenceDevice,
   type Shape,

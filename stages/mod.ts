@@ -13,6 +13,7 @@ export type { Disk, RejectedSnapshot, Restored, WholeState } from "./snapshot.ts
 export { createStages, trainSolo, validateSolo } from "./solo.ts";
 export type { SoloStep } from "./solo.ts";
 export { DEVICE_NAMES, type DeviceName, openDevice, type WorkerDevice } from "./open_device.ts";
+export type { WebGpuSource } from "../kernels/webgpu/open.ts";
 export { WorkerStage } from "./worker_stage.ts";
 export type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
 export {

@@ -15,6 +15,7 @@ export type DeviceName = (typeof DEVICE_NAMES)[number];
 
 /** Which device to open, and how. */
 export interface WorkerDevice {
+  /** As `--device` calls it. */
   readonly name: DeviceName;
   /** Threads of one run, on the CPU; without it: as the device sees fit. */
   readonly threads?: number;
