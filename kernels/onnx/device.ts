@@ -1,7 +1,8 @@
 /**
  * Runs graphs with ONNX Runtime on the CPU. A graph becomes one session;
  * weights go in as inputs and results come out in buffers that are ours, so
- * that no run copies a tensor.
+ * that no run copies a tensor. The optimizer alone runs without it, in one pass
+ * over those buffers.
  *
  * The native library computes on the thread that calls it: a run blocks its
  * JavaScript thread, and belongs in a worker where that matters.
@@ -11,6 +12,7 @@ import * as ort from "onnxruntime-node";
 import { bind } from "../bind.ts";
 import type { Device, DeviceTensor, HostTensor, Program } from "../device.ts";
 import type { Graph, Output, Value } from "../graph.ts";
+import { type HostUpdate, hostUpdate } from "../host_update.ts";
 import { type StoredTensor, TensorStore } from "../tensor_store.ts";
 import { canShareMemory } from "./in_place.ts";
 import { lower, outputName } from "./lower.ts";
@@ -71,6 +73,8 @@ export class OnnxDevice implements Device {
   }
 
   async compile(graph: Graph): Promise<Program> {
+    const update = hostUpdate(graph);
+    if (update) return this.#hostProgram(graph, update);
     const model = lower(graph);
     const session = await ort.InferenceSession.create(encodeModel(model), {
       executionProviders: ["cpu"],
@@ -110,6 +114,23 @@ export class OnnxDevice implements Device {
       for (const session of this.#sessions) await this.#release(session);
     });
     this.#store.clear();
+  }
+
+  /** A program that runs without the runtime. */
+  #hostProgram(graph: Graph, update: HostUpdate): Program {
+    let disposed = false;
+    return {
+      run: async (inputs) => {
+        if (disposed) throw new TypeError("Cannot run graph: its program was disposed");
+        const given = this.#store.findInputs(graph, inputs);
+        return await this.#inTurn([...given.values()], () => {
+          bind(graph, given);
+          update(given);
+          return {};
+        });
+      },
+      dispose: () => this.#inTurn([], () => void (disposed = true)),
+    };
   }
 
   /** One run; nothing else runs meanwhile. */

@@ -12,7 +12,9 @@ export const zeros = defineOp({
   inputs: [floats("like")],
   outputs: ["zeros"],
   shapes: shapeRule("...N -> ...N"),
-  reference() {},
+  reference(_inputs, [zeros]) {
+    zeros.data.fill(0);
+  },
   webgpu(writer, _inputs, [zeros]) {
     writer.dispatch(elementwise(writer.limits, zeros, {
       source: [new URL("./zeros.wgsl", import.meta.url)],
