@@ -33,7 +33,7 @@ import {
 } from "./messages.ts";
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
 import { Donation, DONATION_TIMER, type Remains, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
-import { Workload } from "./workload.ts";
+import { type Half, Workload } from "./workload.ts";
 import {
   isQuorate,
   proveState,
@@ -173,6 +173,13 @@ const CONTROL: Urgency = 0;
 const BACKWARD: Urgency = 1;
 const FORWARD: Urgency = 2;
 
+/** Work that waits. */
+interface Piece {
+  start(): void;
+  /** Whose forward or backward pass it is; all other work is done alone. */
+  readonly walk: Held | undefined;
+}
+
 /** What outlives a restart of the host's actor. */
 interface Memory {
   pledge: Pledge | undefined;
@@ -203,7 +210,10 @@ class Host implements Role {
   readonly #options: HostOptions;
   readonly #incarnation: number;
   readonly #jobs: Jobs;
-  readonly #waiting: [(() => void)[], (() => void)[], (() => void)[]] = [[], [], []];
+  readonly #waiting: [Piece[], Piece[], Piece[]] = [[], [], []];
+  /** Walks that the stage has been given and has not answered. */
+  readonly #computing = new Set<Held>();
+  #computedMs = -Infinity;
   #dispatch: Dispatch;
   readonly #donation: Donation;
   /** Who waits for a copy of which state: each once, however often it asks. */
@@ -245,6 +255,8 @@ class Host implements Role {
 
   /** Micro-batches in the gradient sum, with the data that they are from; the last stage knows their losses. */
   readonly #accumulated = new Map<number, { readonly corpus: string; readonly loss: Held["loss"] }>();
+  /** The gradient sum may hold half of a micro-batch that is not counted. */
+  #isSpoilt = false;
   /** Walks of this round or an earlier one count no more. */
   #sealedRound = -1;
   /** The last round of this step that was summed up: an order that comes twice is carried out once. */
@@ -339,20 +351,57 @@ class Host implements Role {
     void this.#stage?.close();
   }
 
-  // --- work, one at a time ------------------------------------------------------------------------
+  // --- work: walks overlap as far as the stage likes, and all else is done alone --------------------
 
-  #enqueue(urgency: Urgency, start: () => void): void {
-    this.#waiting[urgency].push(start);
+  /** @param walk whose forward or backward pass this is, if it is one. */
+  #enqueue(urgency: Urgency, start: () => void, walk?: Held): void {
+    this.#waiting[urgency].push({ start, walk });
     this.#work();
   }
 
   #work(): void {
-    while (this.#jobs.size === 0) {
-      const next = this.#waiting[CONTROL].shift() ?? this.#waiting[BACKWARD].shift() ??
-        this.#waiting[FORWARD].shift();
-      if (next === undefined) return;
-      next();
-    }
+    for (let next = this.#next(); next !== undefined; next = this.#next()) next.start();
+  }
+
+  #next(): Piece | undefined {
+    const queue = this.#waiting.find((pieces) => pieces.length > 0);
+    if (queue === undefined || (this.#jobs.size > 0 && !this.#mayOverlap(queue[0]))) return undefined;
+    return queue.shift();
+  }
+
+  /** Whether a piece may begin while others are under way. What a gradient counts for is known only when it is there. */
+  #mayOverlap({ walk }: Piece): boolean {
+    return walk !== undefined && this.#jobs.size === this.#computing.size &&
+      this.#computing.size < (this.#stage?.inFlightMax ?? 1) &&
+      ![...this.#computing].some((other) => other.walk.microBatch === walk.walk.microBatch);
+  }
+
+  /** Has the stage compute one half of a walk's work. */
+  #compute<Value>(
+    half: Half,
+    held: Held,
+    run: () => Promise<Value>,
+    done: (value: Value) => void,
+    failed: (error: unknown) => void,
+  ): void {
+    this.#computing.add(held);
+    const startedMs = this.#context.clock.nowMs();
+    this.#jobs.start(
+      { kind: half, amount: this.#options.tokensPerMicroBatch },
+      run,
+      (value) => {
+        this.#computing.delete(held);
+        // Of what was computed side by side each has taken the time since the one before it was done.
+        const nowMs = this.#context.clock.nowMs();
+        this.#workload.took(half, (nowMs - Math.max(startedMs, this.#computedMs)) / 1000);
+        this.#computedMs = nowMs;
+        done(value);
+      },
+      (error) => {
+        this.#computing.delete(held);
+        failed(error);
+      },
+    );
   }
 
   /**
@@ -916,8 +965,9 @@ class Host implements Role {
     const stage = this.#stage!;
     this.#enqueue(CONTROL, () => {
       this.#averaged = undefined;
-      if (this.#accumulated.size === 0) return then();
+      if (this.#accumulated.size === 0 && !this.#isSpoilt) return then();
       this.#accumulated.clear();
+      this.#isSpoilt = false;
       this.#jobs.start(
         { kind: "clear", amount: stage.parameters },
         () => stage.clearGradients(),
@@ -1009,6 +1059,7 @@ class Host implements Role {
 
   /** Nothing has been accumulated, sealed or reduced of the step that begins. */
   #startStep(): void {
+    this.#isSpoilt = false;
     this.#accumulated.clear();
     this.#sealedRound = -1;
     this.#reducedRound = -1;
@@ -1157,7 +1208,7 @@ class Host implements Role {
       loss: undefined,
     };
     this.#held.set(key, held);
-    this.#enqueue(FORWARD, () => this.#computeForward(held));
+    this.#enqueue(FORWARD, () => this.#computeForward(held), held);
   }
 
   #previousRole(walk: Walk, stage: number): string {
@@ -1170,13 +1221,12 @@ class Host implements Role {
     const stage = this.#stage!;
     const { input, targets } = held.forward;
     const last = stage.index + 1 === stage.count;
-    const startedMs = this.#context.clock.nowMs();
-    this.#jobs.start(
-      { kind: "forward", amount: this.#options.tokensPerMicroBatch },
+    this.#compute(
+      "forward",
+      held,
       () =>
         stage.forward(held.key, input, last ? targets : undefined, { keep: held.walk.purpose === "train" }),
       (result) => {
-        this.#workload.took("forward", (this.#context.clock.nowMs() - startedMs) / 1000);
         if (this.#held.get(held.key) !== held) return stage.release(held.key);
         this.#context.tell({ peer: held.previous, actor: this.#previousRole(held.walk, stage.index) }, {
           kind: "processed",
@@ -1218,7 +1268,7 @@ class Host implements Role {
         }
         held.loss = { sum: result.lossSum, tokens: result.tokens };
         held.returning = true;
-        return this.#enqueue(BACKWARD, () => this.#computeBackward(held, undefined));
+        return this.#enqueue(BACKWARD, () => this.#computeBackward(held, undefined), held);
     }
   }
 
@@ -1238,7 +1288,7 @@ class Host implements Role {
       return;
     }
     held.returning = true;
-    this.#enqueue(BACKWARD, () => this.#computeBackward(held, gradient));
+    this.#enqueue(BACKWARD, () => this.#computeBackward(held, gradient), held);
   }
 
   #computeBackward(held: Held, gradient: Tensor | undefined): void {
@@ -1248,12 +1298,11 @@ class Host implements Role {
     const { term } = this.#allegiance.pledge;
     const accumulate = held.counts && walk.term === term && walk.step === stage.step &&
       walk.round > this.#sealedRound && !this.#accumulated.has(walk.microBatch);
-    const startedMs = this.#context.clock.nowMs();
-    this.#jobs.start(
-      { kind: "backward", amount: this.#options.tokensPerMicroBatch },
+    this.#compute(
+      "backward",
+      held,
       () => stage.backward(held.key, gradient, { accumulate }),
       (back) => {
-        this.#workload.took("backward", (this.#context.clock.nowMs() - startedMs) / 1000);
         if (accumulate) {
           this.#accumulated.set(walk.microBatch, { corpus: held.forward.corpus!, loss: held.loss });
           this.#totalAccumulated++;
@@ -1265,7 +1314,10 @@ class Host implements Role {
       },
       (error) => {
         // What is refused (`TypeError`) has changed nothing. Anything else may have left half of it in the sum.
-        if (accumulate && !(error instanceof TypeError)) this.#forgetGradients();
+        if (accumulate && !(error instanceof TypeError)) {
+          this.#isSpoilt = true;
+          this.#forgetGradients();
+        }
         this.#break(held, reasonOf(error));
       },
     );

@@ -23,6 +23,7 @@ class IdleStage implements Stage {
   readonly step = 0;
   readonly parameters = 1;
   readonly kept = 0;
+  inFlightMax = 1;
   readonly calls: string[] = [];
   /** What the next backward pass, or the sum of the gradients, is rejected with. */
   trouble: Error | undefined;
@@ -157,6 +158,12 @@ function forward(change: Partial<MessageOf<"forward">> = {}, microBatch = 0): Me
   };
 }
 
+/** How a micro-batch comes back to the first stage. */
+function gradientOf(microBatch: number): MessageOf<"backward"> {
+  const gradient = { dataType: "f32", shape: [1], data: new Float32Array(1) } as const;
+  return { kind: "backward", walk: forward({}, microBatch).walk, stage: 0, gradient };
+}
+
 Deno.test("a host says what it holds, and serves once the coordinator says so", async () => {
   const hosting = new Hosting();
   await hosting.pass(WORK_MS);
@@ -221,22 +228,15 @@ Deno.test("it holds so many walks and refuses the next; one that comes twice is 
 
 Deno.test("a gradient counts once, from the host that has the walk, and not after the round is sealed", async () => {
   const hosting = await Hosting.serving();
-  const gradient = { dataType: "f32", shape: [1], data: new Float32Array(1) } as const;
-  const back = (microBatch: number): RemoteMessage => ({
-    kind: "backward",
-    walk: forward({}, microBatch).walk,
-    stage: 0,
-    gradient,
-  });
   hosting.deliver("trainer", forward({}, 0));
   hosting.deliver("trainer", forward({}, 1));
   await hosting.pass(3 * WORK_MS);
-  hosting.deliver("stranger", back(0));
-  hosting.deliver("next", back(0));
-  hosting.deliver("next", back(0));
+  hosting.deliver("stranger", gradientOf(0));
+  hosting.deliver("next", gradientOf(0));
+  hosting.deliver("next", gradientOf(0));
   await hosting.pass(3 * WORK_MS);
   hosting.deliver("coordinator", { kind: "prepare", term: 5, step: 0, round: 0 });
-  hosting.deliver("next", back(1));
+  hosting.deliver("next", gradientOf(1));
   await hosting.pass(3 * WORK_MS);
   assert.deepEqual(
     hosting.stage.calls.filter((call) => call.startsWith("backward")),
@@ -247,6 +247,75 @@ Deno.test("a gradient counts once, from the host that has the walk, and not afte
   ]);
   assert.deepEqual(hosting.of("prepared")[0].message.held, [{ corpus: CORPUS, microBatches: [0] }]);
   assert.equal(hosting.of("finished").length, 2);
+});
+
+Deno.test("walks are computed side by side, as many as the stage likes, and all else alone", async () => {
+  const hosting = await Hosting.serving();
+  const began = () => hosting.stage.calls.filter((call) => /forward|backward/.test(call)).length;
+  for (const microBatch of [0, 1, 2]) hosting.deliver("trainer", forward({}, microBatch));
+  await hosting.pass(WORK_MS / 2);
+  assert.equal(began(), 1);
+  await hosting.pass(3 * WORK_MS);
+
+  hosting.stage.inFlightMax = 2;
+  for (const microBatch of [3, 4, 5]) hosting.deliver("trainer", forward({}, microBatch));
+  await hosting.pass(WORK_MS / 2);
+  assert.equal(began(), 3 + 2, "the third waits");
+  for (const microBatch of [0, 1]) hosting.deliver("next", gradientOf(microBatch));
+  hosting.deliver("coordinator", { kind: "prepare", term: 5, step: 0, round: 0 });
+  await hosting.pass(WORK_MS);
+  assert.equal(began(), 3 + 2, "one is done, and nothing is begun before the round is sealed");
+  assert.equal(hosting.of("prepared").length, 0);
+  await hosting.pass(WORK_MS);
+  assert.deepEqual(hosting.of("prepared")[0].message.held, []);
+  assert.ok(began() > 3 + 2);
+});
+
+Deno.test("attempts at one micro-batch are never counted side by side", async () => {
+  const hosting = await Hosting.serving();
+  hosting.stage.inFlightMax = 4;
+  const again = { ...forward({}, 0).walk, attempt: 2 };
+  hosting.deliver("trainer", forward({}, 0));
+  hosting.deliver("trainer", forward({ walk: again }, 0));
+  hosting.deliver("trainer", forward({}, 1));
+  await hosting.pass(5 * WORK_MS);
+  for (const message of [gradientOf(0), { ...gradientOf(0), walk: again }, gradientOf(1)]) {
+    hosting.deliver("next", message);
+  }
+  await hosting.pass(5 * WORK_MS);
+  assert.deepEqual(
+    hosting.stage.calls.filter((call) => call.startsWith("backward")),
+    ["backward train/5/0/0/1/0, counted", "backward train/5/0/0/2/0", "backward train/5/0/1/1/0, counted"],
+  );
+  assert.equal(hosting.of("finished").length, 3);
+  assert.deepEqual(await heldAtPrepare(hosting), [0, 1]);
+});
+
+Deno.test("a micro-batch that spoils the sum costs what is computed beside it, and the stage is cleared", async () => {
+  const hosting = await Hosting.serving();
+  hosting.stage.inFlightMax = 2;
+  for (const microBatch of [0, 1]) hosting.deliver("trainer", forward({}, microBatch));
+  await hosting.pass(3 * WORK_MS);
+  hosting.stage.trouble = new Error("out of memory");
+  hosting.deliver("next", gradientOf(0));
+  await hosting.pass(1);
+  hosting.stage.trouble = undefined;
+  hosting.deliver("next", gradientOf(1));
+  await hosting.pass(5 * WORK_MS);
+  assert.equal(hosting.of("failed").length, 1);
+  assert.equal(hosting.of("finished").length, 1);
+  assert.ok(hosting.stage.calls.includes("clear"));
+  assert.deepEqual(await heldAtPrepare(hosting), []);
+});
+
+Deno.test("a sum that is spoilt is cleared, also before anything was counted in it", async () => {
+  const hosting = await Hosting.serving();
+  hosting.stage.trouble = new Error("out of memory");
+  await walkThere(hosting, 0);
+  hosting.stage.trouble = undefined;
+  assert.ok(hosting.stage.calls.includes("clear"));
+  await walkThere(hosting, 1);
+  assert.deepEqual(await heldAtPrepare(hosting), [1]);
 });
 
 Deno.test("whoever asks for the state again and again gets one offer, and one copy is made for all", async () => {
@@ -267,9 +336,8 @@ async function walkThere(hosting: Hosting, microBatch: number): Promise<void> {
   const { walk } = forward({}, microBatch);
   hosting.deliver("trainer", forward({}, microBatch));
   await hosting.pass(2 * WORK_MS);
-  const gradient = { dataType: "f32", shape: [1], data: new Float32Array(1) } as const;
   hosting.deliver("next", { kind: "processed", walk, stage: 1 });
-  hosting.deliver("next", { kind: "backward", walk, stage: 0, gradient });
+  hosting.deliver("next", gradientOf(microBatch));
   await hosting.pass(2 * WORK_MS);
 }
 
