@@ -348,7 +348,14 @@ class Host implements Role {
     this.#transfer?.cancel();
     this.#helloTimer?.cancel();
     this.#leaveTimer?.cancel();
-    void this.#stage?.close();
+    this.abandon();
+  }
+
+  /** Its successor opens a stage of its own, and there may be no memory for two. */
+  abandon(): void {
+    this.#stage?.close().catch((error) => {
+      this.#context.trace("trouble", { reason: reasonOf(error) });
+    });
   }
 
   // --- work: walks overlap as far as the stage likes, and all else is done alone --------------------

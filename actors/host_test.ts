@@ -61,6 +61,7 @@ class IdleStage implements Stage {
     return Promise.resolve(STATE);
   }
   close() {
+    this.calls.push("close");
     return Promise.resolve();
   }
 }
@@ -380,6 +381,7 @@ Deno.test("a host whose device is lost tells whoever waits for it, and begins an
   const failed = hosting.of("failed").map(({ message: { walk, reason } }) => [walk.microBatch, reason]);
   assert.deepEqual(failed, [[1, "unplugged"], [2, "unplugged"]], "nobody waits for a time-out");
   assert.deepEqual([hosting.status?.serving, hosting.status?.trouble], [false, "unplugged"]);
+  assert.equal(hosting.stage.calls.at(-1), "close", "what is left of its stage leaves room for the next");
 
   hosting.stage.trouble = undefined;
   hosting.sent.length = 0;

@@ -10,8 +10,11 @@ import type { Message, Outcome } from "./messages.ts";
 
 /** A role at work. */
 export interface Role {
+  /** A throw is a crash: the supervisor starts another in its place. */
   receive(envelope: Envelope<Message>): void;
   stop?(): void;
+  /** Gives back what is held outside of the actor, after a crash. */
+  abandon?(): void;
 }
 
 /** A behaviour from the constructor of a role. */
@@ -20,7 +23,12 @@ export function behaviour(name: string, make: (context: Context<Message>) => Rol
     name,
     start: make,
     handle: (role, envelope) => {
-      role.receive(envelope);
+      try {
+        role.receive(envelope);
+      } catch (error) {
+        role.abandon?.();
+        throw error;
+      }
       return role;
     },
     stop: (role) => role.stop?.(),

@@ -107,7 +107,10 @@ export class OnnxGpuDevice implements Device {
   async download(tensor: DeviceTensor): Promise<HostTensor> {
     const held = this.#find("Cannot download tensor", tensor);
     const { dataType, shape } = held;
-    return await this.#inTurn(async () => ({ dataType, shape, data: (await this.#fetch(held)).slice() }));
+    return await this.#inTurn(async () => {
+      const data = held.host?.slice() ?? await this.#fetch(held);
+      return { dataType, shape, data };
+    });
   }
 
   write(tensor: DeviceTensor, data: Float32Array | Int32Array): void {
