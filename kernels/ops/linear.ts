@@ -8,6 +8,7 @@
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
 import { flattenRows } from "./flatten_rows.ts";
+import { matrixProduct, rowsOf } from "./matrix_product.ts";
 
 export const linear = defineOp({
   inputs: [floats("x"), floats("w")],
@@ -47,5 +48,10 @@ export const linear = defineOp({
         attributes: { transB: { int: 1 } },
       })[0],
     ];
+  },
+  webgpu(writer, [x, w], [y]) {
+    const [outer, inner] = w.shape;
+    const sizes = { m: rowsOf(x), n: outer, k: inner };
+    matrixProduct(writer, sizes, { tensor: x, alongK: true }, { tensor: w, alongK: true }, y);
   },
 });

@@ -6,6 +6,7 @@
 
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { matrixProduct, rowsOf } from "./matrix_product.ts";
 
 export const linearInputGradient = defineOp({
   inputs: [floats("dy"), floats("w")],
@@ -25,4 +26,9 @@ export const linearInputGradient = defineOp({
     }
   },
   onnx: (writer, [dy, w]) => [writer.node("MatMul", [dy, w])],
+  webgpu(writer, [dy, w], [dx]) {
+    const [outer, inner] = w.shape;
+    const sizes = { m: rowsOf(dy), n: inner, k: outer };
+    matrixProduct(writer, sizes, { tensor: dy, alongK: true }, { tensor: w, alongK: false }, dx);
+  },
 });

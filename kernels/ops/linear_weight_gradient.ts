@@ -7,6 +7,7 @@
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
 import { flattenRows } from "./flatten_rows.ts";
+import { matrixProduct, rowsOf } from "./matrix_product.ts";
 
 export const linearWeightGradient = defineOp({
   inputs: [floats("dy"), floats("x")],
@@ -29,5 +30,10 @@ export const linearWeightGradient = defineOp({
     const left = flattenRows(writer, dy, dyShape);
     const right = flattenRows(writer, x, xShape);
     return [writer.node("Gemm", [left, right], { transA: { int: 1 } })];
+  },
+  webgpu(writer, [dy, x], [dw]) {
+    const [outer, inner] = dw.shape;
+    const sizes = { m: outer, n: inner, k: rowsOf(x) };
+    matrixProduct(writer, sizes, { tensor: dy, alongK: false }, { tensor: x, alongK: false }, dw);
   },
 });

@@ -141,6 +141,7 @@ export class WebGpuDevice implements Device {
       workgroupStorageBytes: limits.maxComputeWorkgroupStorageSize,
       workgroupInvocations: limits.maxComputeInvocationsPerWorkgroup,
       workgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
+      software: device.adapterInfo.isFallbackAdapter,
     };
     this.#pool = new BufferPool(device, {
       device: this.name,

@@ -10,6 +10,7 @@ const LIMITS: WgslLimits = {
   workgroupStorageBytes: 16_384,
   workgroupInvocations: 256,
   workgroupsPerDimension: 65_535,
+  software: false,
 };
 
 /** The plan of a graph over vectors of `N` elements. */

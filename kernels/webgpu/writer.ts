@@ -26,6 +26,8 @@ export interface WgslLimits {
   readonly workgroupInvocations: number;
   /** Workgroups in one dimension of a dispatch; at least 65,535. */
   readonly workgroupsPerDimension: number;
+  /** Whether the adapter is the processor itself, which asks for other kernels than a GPU. */
+  readonly software: boolean;
 }
 
 /** One kernel, run once. */

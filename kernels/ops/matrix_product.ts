@@ -1,0 +1,199 @@
+/**
+ * How `linear` and its gradients run on WebGPU: one matrix product
+ *
+ *     output[m, n] = Σ over k of left(m, k) right(k, n)
+ *
+ * whose operands are read as they lie, so that no transpose is ever copied, by
+ * one of three kernels, chosen from the sizes and from what computes.
+ */
+
+import { elementCount } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
+import type { Dispatch, WgslLimits, WgslTensor, WgslWriter } from "../webgpu/writer.ts";
+
+/** Sizes of a product. */
+export interface ProductSizes {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+}
+
+/** An operand, and how it lies. */
+export interface Operand {
+  readonly tensor: WgslTensor;
+  /** Whether neighbours in memory are neighbours in k: left is `[m, k]`, or right `[n, k]`. */
+  readonly alongK: boolean;
+}
+
+/** Which kernel computes a product, and how the work is cut. */
+export type ProductChoice =
+  | { readonly kernel: "few rows" }
+  | {
+    readonly kernel: "tiled" | "direct";
+    /** Rows and columns of the output that are computed together. */
+    readonly tile: readonly [number, number];
+    /** How deep a slice of the operands is read at once. */
+    readonly depth: number;
+    /** In how many parts the sum over k is taken, to be added up in a second pass. */
+    readonly parts: number;
+  };
+
+/** Rows up to which a product only waits for its right operand to be read. */
+const FEW_ROWS = 8;
+
+/** Elements of one operand that a tiled kernel holds of a slice: with the other one's, 16 KiB. */
+const SLICE = 2048;
+
+/**
+ * Edge of what an invocation of the direct kernel computes. At 16 Mesa's llvmpipe is a quarter faster, and takes
+ * seconds to compile a kernel.
+ */
+const DIRECT_EDGE = 8;
+
+/** Invocations of a workgroup of the direct kernel. */
+const DIRECT_GROUP = 8;
+
+/** Workgroups that keep a GPU busy: the largest have somewhat more than a hundred processors. */
+const TILED_GROUPS = 256;
+
+/** Workgroups that keep the cores of a processor busy. */
+const DIRECT_GROUPS = 64;
+
+/** No part is shorter: it would be over before it has paid for its second pass. */
+const PART_MIN = 256;
+
+/** Bytes of all parts together. */
+const PARTS_BYTES_MAX = 64 * 2 ** 20;
+
+/**
+ * Chooses how to compute a product.
+ *
+ * @param rightAlongK whether the right operand is `[n, k]`.
+ */
+export function chooseProduct(
+  sizes: ProductSizes,
+  rightAlongK: boolean,
+  { software }: Pick<WgslLimits, "software">,
+): ProductChoice {
+  if (sizes.m <= FEW_ROWS && rightAlongK) return { kernel: "few rows" };
+  if (software) {
+    const tile = [edgeFor(sizes.m), edgeFor(sizes.n)] as const;
+    const groups = Math.ceil(tilesOf(sizes, tile) / DIRECT_GROUP);
+    return { kernel: "direct", tile, depth: 4, parts: partsFor(sizes, groups, DIRECT_GROUPS, 4) };
+  }
+  // A large tile reads less; small ones leave no processor idle.
+  const edge = tilesOf(sizes, [128, 128]) >= TILED_GROUPS / 2 ? 128 : 64;
+  const tile = [edge, edge] as const;
+  const depth = SLICE / edge;
+  return { kernel: "tiled", tile, depth, parts: partsFor(sizes, tilesOf(sizes, tile), TILED_GROUPS, depth) };
+}
+
+/** Edge of a direct kernel's tile: no larger than the output asks for. */
+function edgeFor(size: number): number {
+  return size <= 4 ? 4 : DIRECT_EDGE;
+}
+
+/** Where the tiles are too few to fill the machine, the sum over k is shared out as well. */
+function partsFor({ m, n, k }: ProductSizes, groups: number, wanted: number, depth: number): number {
+  const most = Math.min(Math.ceil(wanted / groups), k / PART_MIN, PARTS_BYTES_MAX / (4 * m * n));
+  return Math.max(1, Math.ceil(k / partLength(k, Math.max(1, Math.floor(most)), depth)));
+}
+
+/** A part is a whole number of slices. */
+function partLength(k: number, parts: number, depth: number): number {
+  return Math.ceil(k / parts / depth) * depth;
+}
+
+function tilesOf({ m, n }: ProductSizes, [rows, columns]: readonly [number, number]): number {
+  return Math.ceil(m / rows) * Math.ceil(n / columns);
+}
+
+/**
+ * Writes the dispatches of a product.
+ *
+ * @param output `[m, n]`, or any shape of as many elements whose last dimension is n.
+ */
+export function matrixProduct(
+  writer: WgslWriter,
+  sizes: ProductSizes,
+  left: Operand,
+  right: Operand,
+  output: WgslTensor,
+): void {
+  const choice = chooseProduct(sizes, right.alongK, writer.limits);
+  const { m, n, k } = sizes;
+  if (choice.kernel === "few rows") {
+    writer.dispatch({
+      ...access(sizes, left, right, output, ["matrix_product_few_rows.wgsl"]),
+      workgroups: spread(Math.ceil(n / 4), 1, writer.limits),
+    });
+    return;
+  }
+  const { kernel, tile, depth, parts } = choice;
+  const tiles = tilesOf(sizes, tile);
+  const target = parts === 1 ? output : writer.scratch("f32", [parts, m, n]);
+  const base = access(sizes, left, right, target, ["matrix_blocks.wgsl", `matrix_product_${kernel}.wgsl`]);
+  writer.dispatch({
+    ...base,
+    constants: {
+      ...base.constants,
+      LEFT_ALONG_K: left.alongK,
+      RIGHT_ALONG_K: right.alongK,
+      PART_K: partLength(k, parts, depth),
+      TILES: tiles,
+      TILES_N: Math.ceil(n / tile[1]),
+      ...(kernel === "tiled" ? { TILE: tile[0], TILE_K: depth } : { TILE_M: tile[0], TILE_N: tile[1] }),
+    },
+    workgroups: spread(kernel === "tiled" ? tiles : Math.ceil(tiles / DIRECT_GROUP), parts, writer.limits),
+  });
+  if (parts === 1) return;
+  writer.dispatch(elementwise(writer.limits, output, {
+    source: [new URL("./matrix_product_sum.wgsl", import.meta.url)],
+    constants: { PARTS: parts },
+    types: { Output: output.storage },
+    bindings: [target, output],
+  }));
+}
+
+/** What all kernels are told: sizes, types, and how to read four elements at once. */
+function access(
+  { m, n, k }: ProductSizes,
+  left: Operand,
+  right: Operand,
+  output: WgslTensor,
+  files: readonly string[],
+) {
+  const [leftRows, leftWidth] = left.alongK ? [m, k] : [k, m];
+  const [rightRows, rightWidth] = right.alongK ? [n, k] : [k, n];
+  const inFours = [leftWidth, rightWidth, n].every((width) => width % 4 === 0);
+  return {
+    source: [`matrix_access_${inFours ? "vector" : "scalar"}.wgsl`, ...files]
+      .map((file) => new URL(`./${file}`, import.meta.url)),
+    constants: {
+      ROWS: m,
+      COLUMNS: n,
+      K: k,
+      LEFT_ROWS: leftRows,
+      LEFT_WIDTH: leftWidth,
+      RIGHT_ROWS: rightRows,
+      RIGHT_WIDTH: rightWidth,
+    },
+    types: { Left: left.tensor.storage, Right: right.tensor.storage, Output: output.storage },
+    bindings: [left.tensor, right.tensor, output],
+  } satisfies Omit<Dispatch, "workgroups">;
+}
+
+/** Workgroups in x and y, as one dimension does not hold very many. The kernel skips those beyond the last. */
+function spread(
+  groups: number,
+  parts: number,
+  { workgroupsPerDimension }: WgslLimits,
+): [number, number, number] {
+  const x = Math.min(groups, workgroupsPerDimension);
+  return [x, Math.ceil(groups / x), parts];
+}
+
+/** Rows of a tensor `[..., C]`. */
+export function rowsOf({ shape }: WgslTensor): number {
+  return elementCount(shape.slice(0, -1));
+}
