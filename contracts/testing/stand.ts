@@ -227,6 +227,8 @@ export class Stand implements AsyncDisposable {
       return await work();
     } finally {
       await this.#rpc.ask("evm_revert", [snapshot]);
+      // What waits for a block is no part of a snapshot.
+      await this.#rpc.ask("anvil_dropAllTransactions");
     }
   }
 

@@ -1,0 +1,168 @@
+/**
+ * What the rest of the house sees of stake, rewards and revenue. It knows nothing
+ * of chains, gas or blocks; `openLedger` makes one of a chain, `NO_LEDGER` is the
+ * one of runs without money.
+ *
+ * Amounts are of the token's smallest unit, addresses and words hex.
+ */
+
+import type { RewardProof, RewardTree } from "./reward_tree.ts";
+import type { DigestSigner } from "./signing.ts";
+import type { Voucher } from "./typed_data.ts";
+
+/** Why something did not happen. */
+export type LedgerTrouble =
+  /** The chain does not answer; what was sent is remembered, and may still happen. */
+  | "down"
+  /** The account can't pay for the transaction. */
+  | "unfunded"
+  /** The contract says no, and will again. */
+  | "refused"
+  /** Another chain than the one that was meant. */
+  | "wrong chain"
+  /** The run has no ledger. */
+  | "none";
+
+/** Something did not happen; the message says what and why. */
+export class LedgerError extends Error {
+  /** Tells it from a bug. */
+  override name = "LedgerError";
+  /** What kind of trouble it is. */
+  readonly trouble: LedgerTrouble;
+  /** The contract's own error, if it refused: `FreeStakeTooSmall`. */
+  readonly reason: string | undefined;
+
+  /** @param reason the contract's own error. */
+  constructor(trouble: LedgerTrouble, message: string, reason?: string) {
+    super(message);
+    this.trouble = trouble;
+    this.reason = reason;
+  }
+}
+
+/** A stage of a model, and whom its holder signs for. */
+export interface Place {
+  /** The operator, who is paid. */
+  readonly owner: string;
+  readonly model: string;
+  readonly stage: number;
+}
+
+/** An operator's stake. */
+export interface Stake {
+  readonly stakedUnits: bigint;
+  /** What of it is bound. */
+  readonly lockedUnits: bigint;
+  readonly unbondingUnits: bigint;
+  /** When what is unbonding may be withdrawn. */
+  readonly readySeconds: number;
+}
+
+/** Money that a payer has set aside for one stage of one host. */
+export interface LaneName {
+  readonly payer: string;
+  readonly host: string;
+  readonly model: string;
+  readonly stage: number;
+}
+
+/** What a lane holds. */
+export interface Lane {
+  readonly depositUnits: bigint;
+  /** Paid under its vouchers, since the beginning. */
+  readonly redeemedUnits: bigint;
+  /** What of the deposit its payer may take back from `readySeconds` on. */
+  readonly thawingUnits: bigint;
+  readonly readySeconds: number;
+}
+
+/** A voucher with its payer's signature. */
+export type SignedVoucher = Voucher & { readonly signature: string };
+
+/** Where an epoch stands. */
+export interface EpochState {
+  /** The last final one; 0 before the first. */
+  readonly finalEpoch: number;
+  /** Root of the next one, if it was proposed. */
+  readonly proposedRoot: string | undefined;
+  readonly challenged: boolean;
+  /** From when it can be made final, if nobody challenges it. */
+  readonly finalSeconds: number;
+}
+
+/** What one shard brought on one day. */
+export interface EarningsRow {
+  readonly model: string;
+  readonly stage: number;
+  /** `2026-11-21`, in UTC. */
+  readonly day: string;
+  /** Claimed for training. */
+  readonly trainingUnits: bigint;
+  /** Redeemed for serving. */
+  readonly inferenceUnits: bigint;
+  /** Withdrawn of what others' serving of the shard brought. */
+  readonly royaltyUnits: bigint;
+}
+
+/** What an account has earned. */
+export interface Earnings {
+  readonly rows: readonly EarningsRow[];
+  /** Redeemed for serving, and not withdrawn yet. */
+  readonly servedUnits: bigint;
+  /** Shares in shards, not withdrawn yet. */
+  readonly royalties: readonly { readonly model: string; readonly stage: number; readonly units: bigint }[];
+  /** All that the account has taken out: claimed, or redeemed and withdrawn. */
+  readonly withdrawnUnits: bigint;
+}
+
+/** Stake, rewards and revenue, for one account. Every call that changes something returns once that is final. */
+export interface Ledger {
+  /** Whether there is one. */
+  readonly kind: "none" | "chain";
+  /** Whose it is: stakes, pays and is paid. */
+  readonly account: string | undefined;
+
+  /** Whose signer this is; `undefined` if it is nobody's. Without a ledger everybody is what they say. */
+  placeOf(model: string, signer: string, claimedStage: number): Promise<Place | undefined>;
+  /** Takes a place, or says which one is held already. The stake has to be there. */
+  register(model: string, signer: DigestSigner, peerIdHash: string): Promise<Place>;
+  /** Gives the place back; its stake is free then. */
+  resign(model: string): Promise<void>;
+
+  /** Adds to the stake. */
+  stake(units: bigint): Promise<void>;
+  /** Sends free stake on its way out. */
+  requestUnstake(units: bigint): Promise<void>;
+  /** Takes out what has unbonded. */
+  withdrawStake(): Promise<void>;
+  stakeOf(account: string): Promise<Stake>;
+
+  /** Proposes what an epoch says, under a bond. */
+  proposeEpoch(model: string, epoch: number, tree: Pick<RewardTree, "root" | "leavesHash">): Promise<void>;
+  /** Says under a bond that a proposed root is wrong. */
+  challengeEpoch(model: string, root: string): Promise<void>;
+  /** Makes an epoch final that nobody has challenged in time. */
+  finalizeEpoch(model: string): Promise<void>;
+  epochOf(model: string): Promise<EpochState>;
+  /** Pays a reward to its account. Nothing happens if it was paid before. */
+  claim(proof: RewardProof): Promise<void>;
+  /** Raises an account's share in what its shard earns. Nothing happens if it is that high. */
+  syncCredit(proof: RewardProof): Promise<void>;
+
+  /** Opens a lane to a host, or adds to it. */
+  deposit(host: string, model: string, stage: number, units: bigint): Promise<void>;
+  /** Sets money aside for lanes that run empty. */
+  depositReserve(units: bigint): Promise<void>;
+  /** Announces that so much of a lane will be taken back; without a host, of the reserve. */
+  thaw(host: string | undefined, model: string, stage: number, units: bigint): Promise<void>;
+  /** Takes back what was announced. */
+  refund(host: string | undefined, model: string, stage: number): Promise<void>;
+  laneOf(name: LaneName): Promise<Lane>;
+  /** Redeems vouchers of one host and stage, 32 or so at a time. Bad and spent ones are passed over. */
+  redeemMany(vouchers: readonly SignedVoucher[]): Promise<void>;
+  /** Takes out what serving has earned. */
+  withdrawServed(): Promise<void>;
+  /** Takes out a share in what a shard has earned. */
+  withdrawRoyalty(model: string, stage: number): Promise<void>;
+  earnings(account: string): Promise<Earnings>;
+}
