@@ -29,9 +29,32 @@ export interface ModelConfig {
   readonly hidden: number;
   /** Default 10000. */
   readonly ropeTheta: number;
+  /** How positions beyond those of its first training are turned. Default: as all others. */
+  readonly ropeScaling: RopeScaling;
   /** Default 1e-5. */
   readonly normEpsilon: number;
+  /** Whether queries, keys and values have a bias (Qwen2). Default `false`. */
+  readonly attentionBias: boolean;
+  /** Whether each head's query and key pass an RMSNorm before RoPE (Qwen3). Default `false`. */
+  readonly queryKeyNorm: boolean;
 }
+
+/** How a model's RoPE frequencies were changed to reach further than it was first taught. */
+export type RopeScaling =
+  | { readonly kind: "none" }
+  /** Every frequency divided by `factor` (Chen et al., 2023). */
+  | { readonly kind: "linear"; readonly factor: number }
+  /** Low frequencies divided by `factor`, high ones left, between them both mixed (Llama 3.1). */
+  | {
+    readonly kind: "llama3";
+    readonly factor: number;
+    /** Wavelengths above `originalLength` ÷ this are low frequencies. */
+    readonly lowFrequencyFactor: number;
+    /** Wavelengths below `originalLength` ÷ this are high frequencies. */
+    readonly highFrequencyFactor: number;
+    /** Positions that the model was first taught. */
+    readonly originalLength: number;
+  };
 
 /** AdamW with warm-up and cosine decay. */
 export interface OptimizerConfig {
@@ -160,6 +183,18 @@ const object = <Shape extends z.ZodRawShape>(shape: Shape) =>
     error: (issue) => issue.code === "unrecognized_keys" ? undefined : "an object",
   });
 
+const ropeScalingSchema = z.discriminatedUnion("kind", [
+  object({ kind: word("none") }),
+  object({ kind: word("linear"), factor: between(1, 1e6) }),
+  object({
+    kind: word("llama3"),
+    factor: between(1, 1e6),
+    lowFrequencyFactor: between(1e-3, 1e6),
+    highFrequencyFactor: between(1e-3, 1e6),
+    originalLength: integer(1, 1e9),
+  }),
+], { error: 'an object whose kind is "none", "linear" or "llama3"' });
+
 const modelSchema = object({
   family: word("llama").default("llama"),
   vocabulary: integer(2, 1_048_576),
@@ -170,7 +205,10 @@ const modelSchema = object({
   headWidth: integer(2, 1024).optional(),
   hidden: integer(1, 4 * WIDTH_MAX).optional(),
   ropeTheta: between(1, 1e12).default(10_000),
+  ropeScaling: ropeScalingSchema.default({ kind: "none" }),
   normEpsilon: between(1e-12, 0.1).default(1e-5),
+  attentionBias: z.boolean({ error: "true or false" }).default(false),
+  queryKeyNorm: z.boolean({ error: "true or false" }).default(false),
 });
 
 const optimizerSchema = object({
@@ -268,16 +306,29 @@ export function parseManifest(source: string): Manifest {
   return deepFreeze(manifest);
 }
 
-/** Manifests had no such fields once: standing at its default, each is left out of the hash, so that their runs keep their id. */
-const USUAL: Readonly<Record<string, string>> = {
-  rebalance: canonicalJson(rebalanceSchema.parse({})),
-  precision: canonicalJson("f32"),
-};
+/** Fields that manifests once did not have, each with its default. */
+const LATER_FIELDS = {
+  manifest: { rebalance: rebalanceSchema.parse({}), precision: "f32" },
+  model: { ropeScaling: { kind: "none" }, attentionBias: false, queryKeyNorm: false },
+} as const;
 
-/** SHA-256, hex, of the manifest's canonical JSON, defaults filled in: the run's id. */
+/**
+ * SHA-256, hex, of the manifest's canonical JSON, defaults filled in: the run's id. A later field that
+ * stands at its default is left out, so that the runs of older manifests keep their id.
+ */
 export function manifestHash(manifest: Manifest): string {
-  const telling = Object.entries(manifest).filter(([field, value]) => canonicalJson(value) !== USUAL[field]);
-  return createHash("sha256").update(canonicalJson(Object.fromEntries(telling))).digest("hex");
+  const { manifest: later, model } = LATER_FIELDS;
+  const content = { ...unusual(manifest, later), model: unusual(manifest.model, model) };
+  return createHash("sha256").update(canonicalJson(content)).digest("hex");
+}
+
+/** The fields of an object but for those that stand at these values. */
+function unusual(fields: object, usual: Readonly<Record<string, unknown>>): object {
+  return Object.fromEntries(
+    Object.entries(fields).filter(([name, value]) =>
+      !Object.hasOwn(usual, name) || canonicalJson(value) !== canonicalJson(usual[name])
+    ),
+  );
 }
 
 function withDerivedDefaults(given: z.output<typeof manifestSchema>): Manifest {
@@ -318,6 +369,15 @@ function crossFieldProblems(manifest: Manifest): string[] {
     keyValueHeads,
     `a divisor of model.heads ${heads}`,
   );
+  const { ropeScaling } = model;
+  if (ropeScaling.kind === "llama3") {
+    expect(
+      ropeScaling.lowFrequencyFactor < ropeScaling.highFrequencyFactor,
+      "model.ropeScaling.lowFrequencyFactor",
+      ropeScaling.lowFrequencyFactor,
+      `less than highFrequencyFactor ${ropeScaling.highFrequencyFactor}`,
+    );
+  }
   const widest = Math.max(vocabulary, hidden, heads * headWidth);
   expect(
     width * widest <= PARAMETER_VALUES_MAX,

@@ -39,7 +39,10 @@ Deno.test("parseManifest fills defaults in", () => {
     headWidth: 16,
     hidden: 176,
     ropeTheta: 10_000,
+    ropeScaling: { kind: "none" },
     normEpsilon: 1e-5,
+    attentionBias: false,
+    queryKeyNorm: false,
   });
   assert.deepEqual(manifest.optimizer, {
     kind: "adamw",

@@ -11,7 +11,7 @@ export { Dataset } from "./dataset.ts";
 export type { DatasetSource, TokenBatch } from "./dataset.ts";
 export { huggingFaceTokenizer } from "./huggingface_tokenizer.ts";
 export { ManifestError, manifestHash, parseManifest } from "./manifest.ts";
-export type { Manifest, ModelConfig, OptimizerConfig } from "./manifest.ts";
+export type { Manifest, ModelConfig, OptimizerConfig, RopeScaling } from "./manifest.ts";
 export { openTokenizer } from "./open_tokenizer.ts";
 export { drawInteger, philox, Purpose, unitInterval } from "./order.ts";
 export { partition, sliceOf, stageFlopsPerToken } from "./partition.ts";
