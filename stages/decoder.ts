@@ -74,7 +74,7 @@ export function decoderGraph(model: ModelConfig, slice: Slice, ending: Ending): 
   return builder.build();
 }
 
-/** One layer: `[B, T, C]` → `[B, T, C]`. */
+/** One layer, with the biases of Qwen2 or the norms of Qwen3 where the model has them: `[B, T, C]` → `[B, T, C]`. */
 function decoderLayer(
   builder: GraphBuilder,
   model: ModelConfig,
@@ -83,17 +83,33 @@ function decoderLayer(
   hidden: Value,
   positions: Value,
 ): Value {
-  const { heads, keyValueHeads, headWidth, ropeTheta: theta, normEpsilon: epsilon } = model;
+  const { heads, keyValueHeads, headWidth, normEpsilon: epsilon } = model;
   const names = layerNames(layer);
   const product = (input: Value, name: string) => builder.op("linear", [input, parameter(name)])[0];
+  const biased = (input: Value, name: string) =>
+    model.attentionBias ? builder.op("addBias", [input, parameter(name)])[0] : input;
+  /** Each head by itself. */
+  const normed = (input: Value, heads: number, name: string) => {
+    if (!model.queryKeyNorm) return input;
+    const [split] = builder.op("splitHeads", [input], { heads });
+    const [rows] = builder.op("rmsNorm", [split, parameter(name)], { epsilon });
+    return builder.op("joinHeads", [rows])[0];
+  };
   const turn = (input: Value, heads: number) =>
-    builder.op("rope", [input, positions], { heads, headWidth, theta })[0];
+    builder.op("rope", [input, positions], {
+      heads,
+      headWidth,
+      theta: model.ropeTheta,
+      scaling: model.ropeScaling,
+    })[0];
 
   const [before] = builder.op("rmsNorm", [hidden, parameter(names.attentionNorm)], { epsilon });
+  const query = biased(product(before, names.query), names.queryBias);
+  const key = biased(product(before, names.key), names.keyBias);
   const [mixed] = builder.op("attention", [
-    turn(product(before, names.query), heads),
-    turn(product(before, names.key), keyValueHeads),
-    product(before, names.value),
+    turn(normed(query, heads, names.queryNorm), heads),
+    turn(normed(key, keyValueHeads, names.keyNorm), keyValueHeads),
+    biased(product(before, names.value), names.valueBias),
   ], { heads, keyValueHeads, headWidth });
   const [attended] = builder.op("add", [hidden, product(mixed, names.attentionOut)]);
 

@@ -26,11 +26,11 @@ const SUM_VARIANCE = 8 * (65_536 ** 2 - 1) / 12;
 
 /**
  * @param layers of the whole model.
- * @returns `parameter.size` values: ones for gains, nearly normal ones for matrices.
+ * @returns `parameter.size` values: ones for gains, zeros for biases, nearly normal ones for matrices.
  */
 export function initialValues(parameter: Parameter, seed: number, layers: number): Float32Array {
   const values = new Float32Array(parameter.size);
-  if (parameter.shape.length === 1) return values.fill(1);
+  if (parameter.start !== "normal") return values.fill(parameter.start === "ones" ? 1 : 0);
 
   const deviation = parameter.residual ? DEVIATION / Math.sqrt(2 * layers) : DEVIATION;
   const factor = deviation / Math.sqrt(SUM_VARIANCE);

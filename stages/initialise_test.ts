@@ -7,6 +7,7 @@ const matrix: Parameter = {
   shape: [100, 500],
   size: 50_000,
   offset: 0,
+  start: "normal",
   decays: true,
   residual: false,
 };
@@ -32,8 +33,19 @@ Deno.test("what is added to the residual stream begins smaller", () => {
 });
 
 Deno.test("gains begin at one", () => {
-  const gain = { ...matrix, name: "model.norm.weight", shape: [5], size: 5, decays: false };
+  const gain = { ...matrix, name: "model.norm.weight", shape: [5], size: 5, start: "ones" } as const;
   assert.deepEqual([...initialValues(gain, 1, 8)], [1, 1, 1, 1, 1]);
+});
+
+Deno.test("biases begin at zero", () => {
+  const bias = {
+    ...matrix,
+    name: "model.layers.0.self_attn.q_proj.bias",
+    shape: [3],
+    size: 3,
+    start: "zeros",
+  } as const;
+  assert.deepEqual([...initialValues(bias, 1, 8)], [0, 0, 0]);
 });
 
 Deno.test("values depend on seed and name, and on nothing else", () => {

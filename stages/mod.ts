@@ -8,6 +8,8 @@ export { CompiledStage } from "./compiled_stage.ts";
 export type { CompiledStageOptions } from "./compiled_stage.ts";
 export { stageLayout } from "./parameters.ts";
 export type { Parameter, StageLayout } from "./parameters.ts";
+export { publishedState, PublishedWeights } from "./published_state.ts";
+export type { ByteSource } from "./safetensors.ts";
 export { KEPT_SNAPSHOTS, Snapshots } from "./snapshot.ts";
 export type { Disk, RejectedSnapshot, Restored, WholeState } from "./snapshot.ts";
 export { createStages, trainSolo, validateSolo } from "./solo.ts";

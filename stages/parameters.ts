@@ -10,13 +10,15 @@ import type { ModelConfig, Slice } from "../run/mod.ts";
 export interface Parameter {
   /** As Hugging Face names it. */
   readonly name: string;
-  /** `[C]` for gains, `[out, in]` for matrices. */
+  /** `[C]` for gains and biases, `[out, in]` for matrices. */
   readonly shape: readonly number[];
   /** How many numbers it holds. */
   readonly size: number;
   /** Where it begins in the flat layout, in numbers. */
   readonly offset: number;
-  /** Whether weight decay pulls at it: at matrices, not at gains. */
+  /** What it begins with. */
+  readonly start: "normal" | "ones" | "zeros";
+  /** Whether weight decay pulls at it: at matrices, not at gains and biases. */
   readonly decays: boolean;
   /** Whether its product is added to the residual stream. */
   readonly residual: boolean;
@@ -39,7 +41,9 @@ export function stageLayout(model: ModelConfig, slice: Slice): StageLayout {
   let offset = 0;
   const add = (name: string, shape: readonly number[], residual = false) => {
     const size = shape.reduce((product, length) => product * length, 1);
-    parameters.push({ name, shape, size, offset, decays: shape.length > 1, residual });
+    const matrix = shape.length > 1;
+    const start = matrix ? "normal" : name.endsWith(".bias") ? "zeros" : "ones";
+    parameters.push({ name, shape, size, offset, start, decays: matrix, residual });
     offset += size;
   };
 
@@ -53,6 +57,15 @@ export function stageLayout(model: ModelConfig, slice: Slice): StageLayout {
     add(names.query, [queryWidth, width]);
     add(names.key, [keyValueWidth, width]);
     add(names.value, [keyValueWidth, width]);
+    if (model.attentionBias) {
+      add(names.queryBias, [queryWidth]);
+      add(names.keyBias, [keyValueWidth]);
+      add(names.valueBias, [keyValueWidth]);
+    }
+    if (model.queryKeyNorm) {
+      add(names.queryNorm, [headWidth]);
+      add(names.keyNorm, [headWidth]);
+    }
     add(names.attentionOut, [width, queryWidth], true);
     add(names.feedForwardNorm, [width]);
     add(names.gate, [hidden, width]);
@@ -81,6 +94,11 @@ export function layerNames(layer: number) {
     query: `${prefix}.self_attn.q_proj.weight`,
     key: `${prefix}.self_attn.k_proj.weight`,
     value: `${prefix}.self_attn.v_proj.weight`,
+    queryBias: `${prefix}.self_attn.q_proj.bias`,
+    keyBias: `${prefix}.self_attn.k_proj.bias`,
+    valueBias: `${prefix}.self_attn.v_proj.bias`,
+    queryNorm: `${prefix}.self_attn.q_norm.weight`,
+    keyNorm: `${prefix}.self_attn.k_norm.weight`,
     attentionOut: `${prefix}.self_attn.o_proj.weight`,
     feedForwardNorm: `${prefix}.post_attention_layernorm.weight`,
     gate: `${prefix}.mlp.gate_proj.weight`,

@@ -24,7 +24,15 @@ const state = stateOf(layout, 5, ({ size }) => Float32Array.from({ length: size 
 const large: StageLayout = (() => {
   const size = Math.ceil(2.1 * PIECE_BYTES / 12);
   return {
-    parameters: [{ name: "x", shape: [size], size, offset: 0, decays: false, residual: false }],
+    parameters: [{
+      name: "x",
+      shape: [size],
+      size,
+      offset: 0,
+      start: "ones",
+      decays: false,
+      residual: false,
+    }],
     size,
   };
 })();

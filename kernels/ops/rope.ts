@@ -9,6 +9,7 @@
 
 import { defineOp, floats, integers } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
+import { type FrequencyScaling, ropeFrequencies } from "./rope_frequencies.ts";
 
 export interface RopeAttributes {
   /** H. */
@@ -17,6 +18,8 @@ export interface RopeAttributes {
   readonly headWidth: number;
   /** θ, the base of the wavelengths. */
   readonly theta: number;
+  /** How frequencies are changed; default: not at all. */
+  readonly scaling?: FrequencyScaling;
   /** Turn the other way: the gradient. */
   readonly inverse?: boolean;
 }
@@ -34,10 +37,10 @@ export const rope = defineOp({
     return (inputs[1].length === 1 ? shared : individual)(inputs, attributes);
   },
   integerRange: () => ({ minimum: 0, maximum: 2 ** 31 - 1 }),
-  reference([x, positions], [y], { heads, headWidth, theta, inverse }) {
+  reference([x, positions], [y], { heads, headWidth, theta, scaling, inverse }) {
     const half = headWidth / 2;
     const [batch, length, width] = x.shape;
-    const frequencies = Float64Array.from(inverseFrequencies(headWidth, theta));
+    const frequencies = Float64Array.from(ropeFrequencies(headWidth, theta, scaling));
     for (let row = 0; row < batch * length; row++) {
       const position = positions.data[positions.shape.length === 1 ? row % length : row];
       for (let i = 0; i < half; i++) {
@@ -57,14 +60,14 @@ export const rope = defineOp({
     const inverse = !attributes.inverse;
     return [writer.op("rope", [upstream, positions], { ...attributes, inverse })[0], undefined];
   },
-  onnx(writer, [x, positions], { heads, headWidth, theta, inverse }, [, positionsShape]) {
+  onnx(writer, [x, positions], { heads, headWidth, theta, scaling, inverse }, [, positionsShape]) {
     // One table row per entry of `positions`, looked up by its own place there.
     const angles = writer.node("Mul", [
       writer.node("Reshape", [
         writer.node("Cast", [positions], { to: { int: 11 } }),
         writer.int64([-1, 1]),
       ]),
-      writer.double(inverseFrequencies(headWidth, theta), [1, headWidth / 2]),
+      writer.double(ropeFrequencies(headWidth, theta, scaling), [1, headWidth / 2]),
     ]);
     const table = (operator: string, input: string) =>
       writer.node("Cast", [writer.node(operator, [input])], { to: { int: 1 } });
@@ -91,8 +94,3 @@ export const rope = defineOp({
     ];
   },
 });
-
-/** θ^(−2i/D) for i in 0 … D/2−1. */
-function inverseFrequencies(headWidth: number, theta: number): number[] {
-  return Array.from({ length: headWidth / 2 }, (_, i) => theta ** (-2 * i / headWidth));
-}

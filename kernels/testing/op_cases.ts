@@ -104,6 +104,12 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
       { shape: left.shape, data: left.data.map((element, i) => element + right.data[i]) },
     ],
   },
+  addBias: {
+    instance: ({ batch, length, width }, draw) => ({
+      inputs: [draw.floats(batch, length, width), draw.floats(width)],
+    }),
+    formula: ([x, bias]) => [tensor64(x.shape, (b, t, c) => at(x)(b, t, c) + at(bias)(c))],
+  },
   attention: {
     instance(sizes, draw) {
       const { batch, length, past, keyValueHeads, group, half } = sizes;
@@ -271,6 +277,17 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
       ];
     },
   },
+  joinHeads: {
+    instance: ({ batch, length, keyValueHeads, half }, draw) => ({
+      inputs: [draw.floats(batch, length, keyValueHeads, 2 * half)],
+    }),
+    formula([x]) {
+      const [batch, length, heads, width] = x.shape;
+      return [
+        tensor64([batch, length, heads * width], (b, t, c) => at(x)(b, t, Math.floor(c / width), c % width)),
+      ];
+    },
+  },
   linear: {
     instance: ({ batch, length, width, outer }, draw) => ({
       inputs: [draw.floats(batch, length, width), draw.floats(outer, width)],
@@ -387,6 +404,25 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
       });
       return [reshape(turned, ...x.shape)];
     },
+  },
+  splitHeads: {
+    instance: ({ batch, length, keyValueHeads, half }, draw) => ({
+      inputs: [draw.floats(batch, length, keyValueHeads * 2 * half)],
+      attributes: { heads: keyValueHeads },
+    }),
+    formula([x], { heads }) {
+      const [batch, length, whole] = x.shape;
+      const width = whole / heads;
+      return [tensor64([batch, length, heads, width], (b, t, h, d) => at(x)(b, t, h * width + d))];
+    },
+  },
+  sumRows: {
+    instance: ({ batch, length, width }, draw) => ({ inputs: [draw.floats(batch, length, width)] }),
+    formula([x]) {
+      const [batch, length, width] = x.shape;
+      return [tensor64([width], (c) => sum(batch, (b) => sum(length, (t) => at(x)(b, t, c))))];
+    },
+    magnitudes: ([x]) => [greatestOf(x) * x.shape[0] * x.shape[1]],
   },
   swiglu: {
     instance: ({ batch, length, width }, draw) => ({

@@ -1,0 +1,48 @@
+/**
+ * The sum of all rows, which is the gradient of what was added to each of them.
+ *
+ * Shapes: `x [..., C]` → `sum [C]`.
+ */
+
+import { defineOp, floats } from "../op.ts";
+import { elementCount, shapeRule } from "../shapes.ts";
+import { elementwise } from "../webgpu/elementwise.ts";
+import { flattenRows } from "./flatten_rows.ts";
+
+/** Blocks of rows that sum on their own: enough for a large machine, and few to add up. */
+const BLOCKS_MAX = 256;
+
+export const sumRows = defineOp({
+  inputs: [floats("x")],
+  outputs: ["sum"],
+  shapes: shapeRule("...N C -> C"),
+  reference([x], [sum]) {
+    const width = sum.data.length;
+    const sums = new Float64Array(width);
+    for (let i = 0; i < x.data.length; i++) sums[i % width] += x.data[i];
+    sum.data.set(sums);
+  },
+  onnx(writer, [x], _attributes, [shape]) {
+    const rows = flattenRows(writer, x, shape);
+    return [writer.node("ReduceSum", [rows, writer.int64([0])], { keepdims: { int: 0 } })];
+  },
+  webgpu(writer, [x], [sum]) {
+    const [width] = sum.shape;
+    const rows = elementCount(x.shape) / width;
+    const blockRows = Math.ceil(rows / BLOCKS_MAX);
+    const blocks = Math.ceil(rows / blockRows);
+    const partial = writer.scratch("f32", [blocks, width]);
+    writer.dispatch(elementwise(writer.limits, partial, {
+      source: [new URL("./sum_rows.wgsl", import.meta.url)],
+      constants: { ROWS: rows, BLOCK_ROWS: blockRows, WIDTH: width },
+      types: { X: x.storage },
+      bindings: [x, partial],
+    }));
+    writer.dispatch(elementwise(writer.limits, sum, {
+      source: [new URL("./column_sums.wgsl", import.meta.url)],
+      constants: { ROWS: blocks },
+      types: { Rows: partial.storage, Sums: sum.storage },
+      bindings: [partial, sum],
+    }));
+  },
+});
