@@ -21,6 +21,7 @@ import {
   type Program,
 } from "../device.ts";
 import type { Graph, Value } from "../graph.ts";
+import { type HostUpdate, hostUpdate } from "../host_update.ts";
 import { elementCount, formatShape } from "../shapes.ts";
 import { gatherInputs } from "../tensor_store.ts";
 import { lower, outputName } from "./lower.ts";
@@ -131,7 +132,9 @@ export class OnnxGpuDevice implements Device {
   }
 
   async compile(graph: Graph): Promise<Program> {
-    // The optimizer's bits must be those of every other replica.
+    const update = hostUpdate(graph);
+    if (update !== undefined) return this.#hostProgram(graph, update);
+    // The optimizer's bits must be those of every other replica, whatever else is in the graph.
     const onCpu = graph.nodes.some(({ op }) => op === "adamw");
     const location = onCpu ? "cpu" : this.#resting;
     const session = await this.#open(
@@ -163,6 +166,29 @@ export class OnnxGpuDevice implements Device {
     this.#live.clear();
     this.#copiers.clear();
     this.#bytesInUse = 0;
+  }
+
+  /** A program over tensors in host memory, where it leaves them. */
+  #hostProgram(graph: Graph, update: HostUpdate): Program {
+    let disposed = false;
+    return {
+      run: async (inputs) => {
+        if (disposed) throw new TypeError("Cannot run graph: its program was disposed");
+        const given = this.#findInputs(graph, inputs);
+        return await this.#inTurn(async () => {
+          for (const held of given.values()) {
+            if (held.host === undefined) place(held, { host: await this.#fetch(held) });
+          }
+          const tensors = new Map([...given].map(([value, held]) => [value, bindable(held)]));
+          bind(graph, tensors);
+          update(tensors);
+          // What is read on the GPU goes there again.
+          for (const held of given.values()) held.wasRead = false;
+          return {};
+        });
+      },
+      dispose: () => this.#inTurn(() => void (disposed = true)),
+    };
   }
 
   async #run(
