@@ -8,8 +8,11 @@ import { type Device, GraphBuilder, type HostTensor, Scope } from "../kernels/mo
 import { type Manifest, type Slice, sliceOf } from "../run/mod.ts";
 import { CompiledStage } from "../stages/mod.ts";
 
-/** Sides of the square matrices, tried in turn while a product takes less than a tenth of the time given. */
-const SIDES = [128, 256, 512, 1024, 2048, 4096];
+/** Sides of the square matrices, tried in turn. Small ones say more of the way to a GPU than of the GPU. */
+const SIDES = [256, 512, 1024, 2048, 4096];
+
+/** Products that are asked for before one is waited for. */
+const PRODUCTS_MAX = 256;
 
 /** Layers of a stage that are measured: what is fast with these is fast with more of the same. */
 const LAYERS_MAX = 2;
@@ -17,17 +20,19 @@ const LAYERS_MAX = 2;
 /** Names the micro-batch that is measured. */
 const KEY = "measured";
 
-/** Products, or passes, in a row: past it nothing becomes clearer. */
+/** Runs of products of one size; the fastest counts. */
+const RUNS = 4;
+
+/** Passes in a row: past it nothing becomes clearer. */
 const RUNS_MAX = 50;
 
 /**
  * Floating-point operations in a second of the best square matrix product.
  *
- * @param budgetMs after it nothing new is begun.
+ * @param budgetMs for products of one size; one that would take more than twice as long is not tried.
  */
 export async function measureProduct(device: Device, clock: Clock, budgetMs: number): Promise<number> {
   let best = 0;
-  const endMs = clock.nowMs() + budgetMs;
   for (const side of SIDES) {
     using scope = new Scope(device);
     const builder = new GraphBuilder();
@@ -40,24 +45,28 @@ export async function measureProduct(device: Device, clock: Clock, budgetMs: num
       w: scope.adopt(device.upload(ramp([side, side]))),
     };
     const row = scope.adopt(device.upload(ramp([1, side])));
-    // A row only is read back: when it is here, all that was asked for before it is done.
-    const run = async (products: number): Promise<void> => {
-      using results = new Scope(device);
-      for (let product = 0; product < products; product++) results.adoptAll(await program.run(inputs));
-      await device.download(results.adoptAll(await rowProgram.run({ x: row, w: inputs.w })).y);
-    };
     const rows = new GraphBuilder();
     rows.output(
       "y",
       rows.op("linear", [rows.input("x", "f32", [1, side]), rows.input("w", "f32", [side, side])])[0],
     );
     const rowProgram = await device.compile(rows.build());
+    // A row only is read back: when it is here, all that was asked for before it is done.
+    const run = async (products: number): Promise<void> => {
+      using results = new Scope(device);
+      for (let product = 0; product < products; product++) results.adoptAll(await program.run(inputs));
+      await device.download(results.adoptAll(await rowProgram.run({ x: row, w: inputs.w })).y);
+    };
+    // The first one compiles what is compiled when it is used first.
     await run(1);
-    const seconds = await least(clock, Math.min(endMs, clock.nowMs() + budgetMs / 4), () => run(4)) / 4;
+    const single = await least(clock, 0, () => run(1));
+    const products = Math.min(PRODUCTS_MAX, Math.max(1, Math.ceil(budgetMs / 1000 / RUNS / single)));
+    const seconds = await least(clock, clock.nowMs() + budgetMs, () => run(products), RUNS) / products;
     await program.dispose();
     await rowProgram.dispose();
-    if (seconds > 0) best = Math.max(best, 2 * side ** 3 / seconds);
-    if (clock.nowMs() >= endMs || seconds * 1000 > budgetMs / 10) break;
+    best = Math.max(best, 2 * side ** 3 / seconds);
+    // A product of twice the side takes eight times as long, and it is run three times at least.
+    if (8 * seconds * 1000 > 2 * budgetMs) break;
   }
   return best;
 }
@@ -116,12 +125,18 @@ export function withFewLayers(
 }
 
 /** Seconds of the fastest of several runs. */
-async function least(clock: Clock, endMs: number, run: () => Promise<void>): Promise<number> {
+async function least(
+  clock: Clock,
+  endMs: number,
+  run: () => Promise<void>,
+  runsMax = RUNS_MAX,
+): Promise<number> {
   let leastMs = Infinity;
-  for (let runs = 0; runs === 0 || (runs < RUNS_MAX && clock.nowMs() < endMs); runs++) {
+  for (let runs = 0; runs === 0 || (runs < runsMax && clock.nowMs() < endMs); runs++) {
     const begunMs = clock.nowMs();
     await run();
-    leastMs = Math.min(leastMs, clock.nowMs() - begunMs);
+    // A clock may stand still for what takes no time.
+    leastMs = Math.min(leastMs, Math.max(0.001, clock.nowMs() - begunMs));
   }
   return leastMs / 1000;
 }
