@@ -82,6 +82,8 @@ const VIOLATIONS_MAX = 16;
 const PERSON_MS = 60_000;
 /** What a run that waits for a person says. */
 const WAITS_FOR_PERSON = "--without-quorum";
+/** What a run says that goes back to what is on disks. */
+const GOES_BACK = "the run goes back from step";
 
 /** Plays a scenario to its end. The same scenario has the same outcome. */
 export async function play(scenario: Scenario, options: WorldOptions = {}): Promise<Outcome> {
@@ -118,6 +120,8 @@ class World {
   #healed = false;
   /** What the run has said last that it waits for, if it still does. */
   #waitingFor = "";
+  /** The run has said that it goes back to an older step: some stage may be further than the whole model was. */
+  #goesBack = false;
   #stepsBeforeHeal = 0;
   #resumedAtMs: number | undefined;
   #neededPerson = false;
@@ -390,7 +394,11 @@ class World {
     if (event.kind === "waiting") this.#waitingFor = event.reason;
     if (event.kind === "step") this.#waitingFor = "";
     // A stage was lost for good: the run goes on from what all stages have on disks.
-    if (event.kind === "leading" && event.step < this.#progress.step) this.#sameBits.wentBack(event.step);
+    if (event.kind === "waiting" && event.reason.includes(GOES_BACK)) this.#goesBack = true;
+    if (event.kind === "leading" && (this.#goesBack || event.step < this.#progress.step)) {
+      this.#goesBack = false;
+      this.#sameBits.wentBack(event.step);
+    }
     if (event.kind === "joined") this.#joined++;
     if (event.kind === "lost") this.#lost++;
     if (event.kind === "step") this.#replays += event.replays;
