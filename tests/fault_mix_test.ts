@@ -11,8 +11,8 @@ import { play } from "../sim/world.ts";
 
 /** More with `MURMURATION_SEEDS=5000 deno task test tests/fault_mix_test.ts`. */
 const SEEDS = Number(Deno.env.get("MURMURATION_SEEDS") ?? 120);
-/** Of them, with several trainers that crash as well. */
-const SEEDS_OF_TRAINERS = Math.ceil(SEEDS / 4);
+/** Of them, with several trainers that crash as well; and with hosts that lie about sums. */
+const SEEDS_OF_MORE = Math.ceil(SEEDS / 4);
 const SEEDS_FOLDER = new URL("seeds/", import.meta.url);
 
 async function brokenPromises(scenario: Scenario): Promise<string[]> {
@@ -39,7 +39,8 @@ async function playSeeds(
 for (
   const [what, seeds, kinds] of [
     ["the fault mix", SEEDS, USUAL_FAULTS],
-    ["the same, with trainers that crash", SEEDS_OF_TRAINERS, [...USUAL_FAULTS, "trainer", "trainer"]],
+    ["the same, with trainers that crash", SEEDS_OF_MORE, [...USUAL_FAULTS, "trainer", "trainer"]],
+    ["the same, with hosts that lie about sums", SEEDS_OF_MORE, [...USUAL_FAULTS, "poison", "poison"]],
   ] as const
 ) {
   Deno.test(`${seeds} seeds of ${what} break no promise`, async () => {
