@@ -48,6 +48,12 @@ export class Arena {
     this.#inUse = false;
   }
 
+  /** The run that there was room for can't be: its space may not even exist. */
+  giveUp(): void {
+    this.rest();
+    this.#giveBack();
+  }
+
   /** Space that no run works in can make room for tensors. */
   #giveBack(): void {
     if (this.#inUse) return;

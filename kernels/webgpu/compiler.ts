@@ -1,0 +1,125 @@
+/**
+ * From a graph to plans whose kernels are compiled: one for each set of sizes
+ * that its runs meet, of which the latest are kept. It runs nothing.
+ */
+
+import { bind, type Bindable, checkRange, type IntegerRange, integerRanges } from "../bind.ts";
+import type { Precision } from "../device.ts";
+import type { Graph, Value } from "../graph.ts";
+import type { OpRow } from "../op.ts";
+import { OPS } from "../ops.ts";
+import { narrowValues, shadowedInputs } from "./narrow.ts";
+import { Pipelines } from "./pipelines.ts";
+import { planGraph } from "./plan.ts";
+import { ReadyPlan } from "./ready_plan.ts";
+import { Recent } from "./recent.ts";
+import { ShaderFiles } from "./shader.ts";
+import type { Held } from "./tensors.ts";
+import type { WgslLimits } from "./writer.ts";
+
+/** Kernels kept compiled, for all programs and sizes together. */
+const PIPELINES_MAX = 1024;
+
+/** Sets of sizes of one program whose plan is kept. */
+const PLANS_MAX = 32;
+
+/** Compiles graphs for one GPU. */
+export class Compiler {
+  readonly #gpu: GPUDevice;
+  readonly #limits: WgslLimits;
+  readonly #files = new ShaderFiles();
+  readonly #pipelines: Pipelines;
+
+  constructor(gpu: GPUDevice, limits: WgslLimits) {
+    this.#gpu = gpu;
+    this.#limits = limits;
+    this.#pipelines = new Pipelines(gpu, PIPELINES_MAX);
+  }
+
+  /**
+   * A graph, to be planned when its sizes are known.
+   *
+   * @throws {TypeError} if an op has no kernel for WebGPU.
+   */
+  compile(graph: Graph, precision: Precision): CompiledGraph {
+    const lacking = [...new Set(graph.nodes.map(({ op }) => op))]
+      .filter((op) => (OPS[op] as OpRow).webgpu === undefined);
+    if (lacking.length > 0) {
+      throw new TypeError(`Cannot compile graph: WebGPU has no kernel for ${lacking.join(", ")}`);
+    }
+    const halves = precision === "f16" && this.#limits.f16;
+    const narrow = halves ? narrowValues(graph) : undefined;
+    const shadowed = halves ? shadowedInputs(graph) : undefined;
+    return new CompiledGraph(graph, (given) => this.#plan(graph, given, narrow, shadowed));
+  }
+
+  async #plan(
+    graph: Graph,
+    given: readonly Held[],
+    narrow: ReadonlySet<Value> | undefined,
+    shadowed: ReadonlySet<Value> | undefined,
+  ): Promise<BoundPlan> {
+    const shapes = bind(graph, new Map(graph.inputs.map((value, index) => [value, bindable(given[index])])));
+    const inputs = given.map(({ storage }) => storage);
+    const plan = planGraph(graph, { shapes, inputs, narrow, shadowed, limits: this.#limits });
+    const steps = [...plan.casts.values(), ...plan.steps];
+    await this.#files.load(steps.flatMap(({ dispatch }) => dispatch.source));
+    const pipelines = new Map(
+      await Promise.all(steps.map(async (step) => {
+        const text = this.#files.textOf(step.dispatch);
+        return [step, await this.#pipelines.compile(`Cannot compile ${step.op}`, text)] as const;
+      })),
+    );
+    return {
+      ready: new ReadyPlan(this.#gpu, plan, (step) => pipelines.get(step)!),
+      ranges: integerRanges(graph, shapes),
+    };
+  }
+}
+
+/** A plan, and what its integers must be. */
+interface BoundPlan {
+  readonly ready: ReadyPlan;
+  readonly ranges: readonly IntegerRange[];
+}
+
+/** A graph with its plans. */
+export class CompiledGraph {
+  readonly graph: Graph;
+  readonly #plan: (given: readonly Held[]) => Promise<BoundPlan>;
+  /** By what distinguishes them: types, storages and sizes of their inputs. */
+  readonly #plans = new Recent<BoundPlan>(PLANS_MAX);
+
+  constructor(graph: Graph, plan: (given: readonly Held[]) => Promise<BoundPlan>) {
+    this.graph = graph;
+    this.#plan = plan;
+  }
+
+  /**
+   * The plan for these inputs, at once if there has been one of their sizes lately.
+   *
+   * @throws {TypeError} if the inputs do not fit the graph, or each other.
+   */
+  planFor(given: readonly Held[]): ReadyPlan | Promise<ReadyPlan> {
+    const key = given.map(({ dataType, storage, shape }) => `${dataType} ${storage} ${shape}`).join(";");
+    const known = this.#plans.get(key);
+    if (!known) return this.#planAnew(given, key);
+    for (const { value, ...range } of known.ranges) {
+      checkRange(value, { data: given[this.graph.inputs.indexOf(value)].integers! }, range);
+    }
+    return known.ready;
+  }
+
+  async #planAnew(given: readonly Held[], key: string): Promise<ReadyPlan> {
+    const bound = await this.#plan(given);
+    this.#plans.set(key, bound);
+    return bound.ready;
+  }
+}
+
+function bindable({ dataType, shape, integers }: Held): Bindable {
+  return { dataType, shape, data: integers ?? NO_FLOATS };
+}
+
+/** Binding reads no floats. */
+const NO_FLOATS = new Float32Array(0);
