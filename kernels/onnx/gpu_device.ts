@@ -42,11 +42,11 @@ const REMEDY: Readonly<Record<GpuProvider, string>> = {
 /** Where in its own source the runtime found that something is not so. */
 const SOURCE_LINE = /^\/\S+\.cc:\d+ .* was false\. /s;
 
-/** A tensor of this device: in host memory, on the GPU, or on its way. */
+/** A tensor of this device: its contents are in one place, and may move. */
 interface Held extends DeviceTensor {
   /** Contents, where they are in host memory. Integers always are. */
   host: Float32Array | Int32Array | undefined;
-  /** Contents, where they are on the GPU. They are in one place only. */
+  /** Contents, where they are on the GPU. */
   remote: ort.Tensor | undefined;
   /** Whether a run has read it from host memory. */
   wasRead: boolean;
@@ -83,7 +83,7 @@ export class OnnxGpuDevice implements Device {
     const device = new OnnxGpuDevice(provider);
     try {
       const one = device.upload({ dataType: "f32", shape: [1], data: Float32Array.of(1) }) as Held;
-      await device.#copy(one, device.#resting);
+      (await device.#copy(one, device.#resting)).dispose();
       await device.close();
     } catch (error) {
       const words = error instanceof Error ? error.message : String(error);
@@ -298,8 +298,8 @@ export class OnnxGpuDevice implements Device {
   #inTurn<Result>(work: () => Result | Promise<Result>): Promise<Result> {
     this.#waiting++;
     const turn = this.#queue.then(async () => {
-      if (this.#lost) throw this.#lost;
       try {
+        if (this.#lost) throw this.#lost;
         return await work();
       } catch (error) {
         throw this.#judge(error);
@@ -313,7 +313,8 @@ export class OnnxGpuDevice implements Device {
 
   /** The runtime says only in words that the device is gone. */
   #judge(error: unknown): unknown {
-    if (!(error instanceof Error) || !/device (was |is )?lost/i.test(error.message)) return error;
+    if (error instanceof DeviceLost || !(error instanceof Error)) return error;
+    if (!/device (was |is )?lost/i.test(error.message)) return error;
     this.#lost = new DeviceLost(`Cannot go on with ${this.name}: ${error.message}`);
     return this.#lost;
   }
