@@ -19,6 +19,7 @@ import { joinRun } from "./member.ts";
 import { PledgeFile } from "./pledge_file.ts";
 import { SnapshotFolder } from "./snapshot_folder.ts";
 import { StageOpener } from "./stage_opener.ts";
+import { beginWithWeights } from "./weight_files.ts";
 
 async function serve(options: BoxedOptions): Promise<void> {
   using interruption = listenForInterruption({ leash: true });
@@ -33,7 +34,10 @@ async function serve(options: BoxedOptions): Promise<void> {
 
   const opener = new StageOpener(
     options.devices,
-    (index, device, onLost) => WorkerStage.open({ manifest, index, device, onLost }),
+    async (index, device, onLost) => {
+      const stage = await WorkerStage.open({ manifest, index, device, onLost });
+      return await beginWithWeights(stage, options.run, manifest);
+    },
     log,
   );
   const broken = Promise.race([member.broken, opener.exhausted]);

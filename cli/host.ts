@@ -16,6 +16,7 @@ import { startLogging } from "./logging.ts";
 import { readManifest } from "./manifest_file.ts";
 import { joinOptions, readSwarmKey } from "./network.ts";
 import { deviceOption, text, wholeNumber } from "./options.ts";
+import { weightFiles } from "./weight_files.ts";
 
 /** Cores of the largest machines of today, doubled; more is a slip of the finger. */
 const THREADS_MAX = 1024;
@@ -92,7 +93,8 @@ async function host(options: HostOptions): Promise<void> {
   const log = await startLogging("host", options);
   const tell = (words: string) => log.info(words);
   const devices = await settleDevices({ ...options, manifest, folder: data.path, tell });
-  const code = await launch(hostBox({ ...options, devices, dataDir: data.path }));
+  const files = weightFiles(options.run, manifest);
+  const code = await launch(hostBox({ ...options, devices, dataDir: data.path }, files));
   if (code !== 0) throw new Exit(code);
 }
 

@@ -20,15 +20,19 @@ export interface BoxedOptions extends Omit<HostOptions, "device"> {
   readonly devices: StageDevices;
 }
 
-/** The box of a host; its data folder must be there. The program reads the options with {@link fromBox}. */
-export function hostBox(options: BoxedOptions): Box {
+/**
+ * The box of a host; its data folder must be there. The program reads the options with {@link fromBox}.
+ *
+ * @param files of weights that the run begins with.
+ */
+export function hostBox(options: BoxedOptions, files: readonly string[]): Box {
   const run = resolve(options.run);
   const swarmKey = options.swarmKey === undefined ? {} : { swarmKey: resolve(options.swarmKey) };
   return {
     program: new URL("./boxed_host.ts", import.meta.url),
     args: [JSON.stringify({ ...options, run, ...swarmKey })],
     dataDirectory: options.dataDir,
-    readable: [run, ...Object.values(swarmKey)],
+    readable: [run, ...Object.values(swarmKey), ...files],
   };
 }
 

@@ -16,6 +16,7 @@ import type { StageDevices } from "./device_plan.ts";
 import { hostBox } from "./host_box.ts";
 import { fromLine } from "./metrics.ts";
 import { readManifest } from "./manifest_file.ts";
+import { weightFiles } from "./weight_files.ts";
 
 /** Where a process of the swarm runs. */
 export interface Place {
@@ -102,8 +103,9 @@ export class LocalSwarm implements AsyncDisposable {
     device: DeviceName | StageDevices = this.#options.device,
   ): Promise<LocalHost> {
     const { run, folder, threads, clock } = this.#options;
+    const manifest = await readManifest(run);
     const devices = typeof device === "string"
-      ? partition(await readManifest(run)).map(() => [{ name: device, threads }])
+      ? partition(manifest).map(() => [{ name: device, threads }])
       : device;
     const number = returning ?? ++this.#hosts;
     const dataDir = join(folder, `host-${number}`);
@@ -119,7 +121,7 @@ export class LocalSwarm implements AsyncDisposable {
       threads,
       json: true,
       ...stage === undefined ? {} : { stage },
-    });
+    }, weightFiles(run, manifest));
     const log = join(folder, `host-${number}.log`);
     const child = new Child(await startInBox(box, { stdout: "piped", stderr: "piped" }, through), log, clock);
     this.#children.set(child, `host ${number}`);

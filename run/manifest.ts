@@ -107,6 +107,14 @@ export interface Manifest {
     | { readonly kind: "bytes" }
     /** `file` is relative to the manifest; `sha256` is of its bytes. */
     | { readonly kind: "huggingface"; readonly file: string; readonly sha256: string };
+  /**
+   * What the model begins with: draws from the seed (the default), or published weights.
+   * `files` are relative to the manifest; `states` are the state hashes of the stages before their first
+   * step, so that nobody can begin with others.
+   */
+  readonly weights:
+    | { readonly kind: "random" }
+    | { readonly kind: "safetensors"; readonly files: readonly string[]; readonly states: readonly string[] };
   /** What is held back, and how often it is looked at. */
   readonly validation: {
     /** Share of the data, from its end, that is never trained on. Default 0.1; 0 switches validation off. */
@@ -227,16 +235,27 @@ const optimizerSchema = object({
 /** A path inside the manifest's folder: a stranger's manifest must not name `/etc/passwd`. */
 const RELATIVE_PATH = /^(?!\.{1,2}(?:\/|$))[\w.-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.-]+){0,15}$/;
 
+const relativePath = text(RELATIVE_PATH, "a path inside the manifest's folder").max(256, {
+  error: "a path of at most 256 characters",
+});
+
+const sha256 = text(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits");
+
 const tokenizerSchema = z.discriminatedUnion("kind", [
   object({ kind: word("bytes") }),
-  object({
-    kind: word("huggingface"),
-    file: text(RELATIVE_PATH, "a path inside the manifest's folder").max(256, {
-      error: "a path of at most 256 characters",
-    }),
-    sha256: text(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits"),
-  }),
+  object({ kind: word("huggingface"), file: relativePath, sha256 }),
 ], { error: 'an object whose kind is "bytes" or "huggingface"' });
+
+const FILES_MAX = 1024;
+
+const weightsSchema = z.discriminatedUnion("kind", [
+  object({ kind: word("random") }),
+  object({
+    kind: word("safetensors"),
+    files: z.array(relativePath).min(1).max(FILES_MAX),
+    states: z.array(sha256).min(1).max(LAYERS_MAX),
+  }),
+], { error: 'an object whose kind is "random" or "safetensors"' });
 
 const stagesSchema = z.union([
   integer(1, LAYERS_MAX),
@@ -260,6 +279,7 @@ const manifestSchema = object({
   optimizer: optimizerSchema.prefault({}),
   seed: integer(0, 0xffff_ffff).default(0),
   tokenizer: tokenizerSchema.default({ kind: "bytes" }),
+  weights: weightsSchema.default({ kind: "random" }),
   validation: object({
     fraction: between(0, 0.5).default(0.1),
     everySteps: integer(1, 1e9).default(100),
@@ -308,7 +328,7 @@ export function parseManifest(source: string): Manifest {
 
 /** Fields that manifests once did not have, each with its default. */
 const LATER_FIELDS = {
-  manifest: { rebalance: rebalanceSchema.parse({}), precision: "f32" },
+  manifest: { rebalance: rebalanceSchema.parse({}), precision: "f32", weights: { kind: "random" } },
   model: { ropeScaling: { kind: "none" }, attentionBias: false, queryKeyNorm: false },
 } as const;
 
@@ -401,6 +421,17 @@ function crossFieldProblems(manifest: Manifest): string[] {
         `a layer above ${after} and below model.layers ${layers}`,
       );
     });
+  }
+
+  const { weights } = manifest;
+  if (weights.kind === "safetensors") {
+    const count = typeof stages === "number" ? stages : stages.length + 1;
+    expect(
+      weights.states.length === count,
+      "weights.states",
+      weights.states.length,
+      `one state hash for each of the ${count} stages`,
+    );
   }
 
   const values = manifest.sequenceLength * manifest.sequencesPerMicroBatch * width;

@@ -57,6 +57,7 @@ Deno.test("parseManifest fills defaults in", () => {
     clipNorm: 1,
   });
   assert.deepEqual(manifest.tokenizer, { kind: "bytes" });
+  assert.deepEqual(manifest.weights, { kind: "random" });
   assert.deepEqual(manifest.validation, { fraction: 0.1, everySteps: 100, microBatches: 8 });
   assert.deepEqual(manifest.replicas, { floor: 1, ceiling: 16 });
   assert.deepEqual(manifest.rebalance, { everySeconds: 300, hysteresis: 0.05 });
@@ -145,6 +146,16 @@ const hostile: readonly [why: string, text: string, problem: string][] = [
     "a tokenizer without hash",
     changed({ tokenizer: { kind: "huggingface", file: "x" } }),
     "tokenizer.sha256",
+  ],
+  [
+    "weights outside the folder",
+    changed({ weights: { kind: "safetensors", files: ["../model"], states: Array(2).fill("0".repeat(64)) } }),
+    'weights.files[0]: found "../model", expected a path inside the manifest\'s folder',
+  ],
+  [
+    "weights of another cut",
+    changed({ weights: { kind: "safetensors", files: ["model"], states: ["0".repeat(64)] } }),
+    "weights.states: found 1, expected one state hash for each of the 2 stages",
   ],
 ];
 

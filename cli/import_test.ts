@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { ReferenceDevice } from "../kernels/mod.ts";
+import { partition } from "../run/mod.ts";
+import { CompiledStage, stageLayout } from "../stages/mod.ts";
+import { brainFloatFile } from "../stages/testing/safetensors.ts";
+import { readManifest } from "./manifest_file.ts";
+import { beginWithWeights, weightFiles } from "./weight_files.ts";
+
+/** What a Qwen3 of two layers says of itself. */
+const CONFIG = {
+  model_type: "qwen3",
+  hidden_size: 12,
+  intermediate_size: 20,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 6,
+  vocab_size: 8,
+  max_position_embeddings: 32,
+  rms_norm_eps: 1e-6,
+  tie_word_embeddings: true,
+};
+
+const TOKENIZER = {
+  version: "1.0",
+  added_tokens: [],
+  normalizer: null,
+  pre_tokenizer: null,
+  post_processor: null,
+  decoder: null,
+  model: { type: "BPE", unk_token: null, vocab: { a: 0, b: 1, ab: 2 }, merges: ["a b"] },
+};
+
+/** A folder as Hugging Face lays it out: two shards of `BF16`, and an index. */
+async function modelFolder(): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "murmuration-test-" });
+  const shapes: [string, number[]][] = [["model.embed_tokens.weight", [8, 12]]];
+  for (const layer of [0, 1]) {
+    const add = (name: string, ...shape: number[]) =>
+      shapes.push([`model.layers.${layer}.${name}.weight`, shape]);
+    add("input_layernorm", 12);
+    add("self_attn.q_proj", 24, 12);
+    add("self_attn.k_proj", 12, 12);
+    add("self_attn.v_proj", 12, 12);
+    add("self_attn.q_norm", 6);
+    add("self_attn.k_norm", 6);
+    add("self_attn.o_proj", 12, 24);
+    add("post_attention_layernorm", 12);
+    add("mlp.gate_proj", 20, 12);
+    add("mlp.up_proj", 20, 12);
+    add("mlp.down_proj", 12, 20);
+  }
+  shapes.push(["model.norm.weight", [12]]);
+  const tensors = shapes.map(([name, shape], index) => ({
+    name,
+    shape,
+    data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => Math.sin(index + i) / 4),
+  }));
+  const shards = {
+    "model-00001-of-00002.safetensors": tensors.slice(0, 9),
+    "model-00002-of-00002.safetensors": tensors.slice(9),
+  };
+  const index: Record<string, string> = {};
+  for (const [file, tensors] of Object.entries(shards)) {
+    await Deno.writeFile(join(folder, file), brainFloatFile(tensors));
+    for (const { name } of tensors) index[name] = file;
+  }
+  const write = (name: string, content: unknown) =>
+    Deno.writeTextFile(join(folder, name), JSON.stringify(content));
+  await write("model.safetensors.index.json", { metadata: {}, weight_map: index });
+  await write("config.json", CONFIG);
+  await write("tokenizer.json", TOKENIZER);
+  return folder;
+}
+
+/** The command as a person runs it. */
+async function importModel(...args: string[]) {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "--quiet", "-A", new URL("./import.ts", import.meta.url).pathname, ...args],
+    env: { NO_COLOR: "1" },
+  }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code, stdout: text(stdout), stderr: text(stderr) };
+}
+
+/** Opens a stage of the run, and begins it. */
+async function begin(run: string, index: number) {
+  const manifest = await readManifest(run);
+  const device = new ReferenceDevice();
+  const stage = await CompiledStage.create({ device, manifest, index });
+  try {
+    return await beginWithWeights(stage, run, manifest);
+  } finally {
+    await stage.close();
+    await device.close();
+  }
+}
+
+Deno.test("a published model becomes a run whose hosts begin with its weights, and with no others", async () => {
+  const folder = await modelFolder();
+  try {
+    const made = await importModel("--model", folder, "--stages", "2", "--name", "tiny qwen", "--json");
+    assert.equal(made.code, 0, made.stderr);
+    const { manifest: run, stages } = JSON.parse(made.stdout);
+    const manifest = await readManifest(run);
+    assert.equal(manifest.name, "tiny qwen");
+    assert.equal(manifest.sequenceLength, 32);
+    assert.equal(manifest.model.queryKeyNorm, true);
+    assert.deepEqual(
+      stages.map(({ parameters }: { parameters: number }) => parameters),
+      partition(manifest).map((slice) => stageLayout(manifest.model, slice).size),
+    );
+    assert.equal(weightFiles(run, manifest).length, 2);
+    for (const { index } of partition(manifest)) assert.equal((await begin(run, index)).index, index);
+
+    const shard = join(folder, "model-00002-of-00002.safetensors");
+    const bytes = await Deno.readFile(shard);
+    bytes[bytes.length - 1] ^= 1;
+    await Deno.writeFile(shard, bytes);
+    await begin(run, 0);
+    await assert.rejects(
+      begin(run, 1),
+      /Cannot begin stage 1: its weights have state hash \w+, the manifest names/,
+    );
+    await Deno.remove(shard);
+    await assert.rejects(
+      begin(run, 1),
+      /Cannot read weights .*model-00002-of-00002\.safetensors: there is no such file/,
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("what can't become a run is refused in one line, and nothing is written", async () => {
+  const folder = await modelFolder();
+  try {
+    const refused = async (message: RegExp, ...args: string[]) => {
+      const { code, stdout, stderr } = await importModel("--model", folder, ...args);
+      assert.ok(code === 1 || code === 2, `exit code ${code}`);
+      assert.equal(stdout, "");
+      assert.match(stderr, message);
+    };
+    await refused(/stages: found 3, expected at most model\.layers 2/, "--stages", "3");
+    const write = (name: string, content: unknown) =>
+      Deno.writeTextFile(join(folder, name), JSON.stringify(content));
+    await write("config.json", { ...CONFIG, hidden_size: 14 });
+    await refused(/model\.embed_tokens\.weight has shape \[8, 12\], expected \[8, 14\]/);
+    await write("config.json", { ...CONFIG, model_type: "gpt2" });
+    await refused(/model_type is "gpt2"/);
+    await write("config.json", CONFIG);
+    await write("model.safetensors.index.json", [7]);
+    await refused(/it is no index of weights/);
+    await write("model.safetensors.index.json", { weight_map: { x: "../x.safetensors" } });
+    await refused(/weights|no such file/);
+    await Deno.remove(join(folder, "tokenizer.json"));
+    await refused(/there is no tokenizer\.json/);
+    assert.deepEqual(
+      (await Array.fromAsync(Deno.readDir(folder))).filter(({ name }) => name === "run.json"),
+      [],
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
