@@ -21,6 +21,7 @@ import { decoderGraph, Port } from "./decoder.ts";
 import { initialValues } from "./initialise.ts";
 import { clearGraph, updateGraph } from "./optimizer_graph.ts";
 import { type Parameter, type StageLayout, stageLayout } from "./parameters.ts";
+import { following, readAhead } from "./read_ahead.ts";
 import type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
 import {
   bytesOf,
@@ -266,8 +267,9 @@ export class CompiledStage implements Stage {
       this.#mustBeWhole(action);
       this.#mustHaveWholeGradients(action);
       const sum = new Float32Array(this.layout.size);
-      for (const { parameter, tensors } of this.#held) {
-        const { data } = await this.#device.download(tensors.gradientSum);
+      const contents = readAhead(this.#device, this.#held.map(({ tensors }) => tensors.gradientSum));
+      for (const { parameter } of this.#held) {
+        const { data } = await following(contents);
         mustLeaveFinite(`${action}: that of ${parameter.name}`, data);
         sum.set(data, parameter.offset);
       }
@@ -541,9 +543,11 @@ export class CompiledStage implements Stage {
   /** Visits the numbers of the state in their order, one parameter at a time. */
   async #walkState(action: string, visit: (bytes: Uint8Array, offset: number) => void): Promise<void> {
     this.#mustBeWhole(action);
+    const tensors = SECTIONS.flatMap((section) => this.#held.map(({ tensors }) => tensors[section]));
+    const contents = readAhead(this.#device, tensors);
     for (const section of SECTIONS) {
-      for (const { parameter, tensors } of this.#held) {
-        const { data } = await this.#device.download(tensors[section]);
+      for (const { parameter } of this.#held) {
+        const { data } = await following(contents);
         mustLeaveFinite(`${action}: ${section} of ${parameter.name}`, data);
         visit(bytesOf(data as Float32Array), stateOffset(this.layout, section, parameter));
       }

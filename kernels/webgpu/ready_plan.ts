@@ -8,7 +8,7 @@ import type { Place, Plan, Step } from "./plan.ts";
 import { Recent } from "./recent.ts";
 
 /** Sets of buffers per step whose binding is kept. Buffers take turns, so a few cover most runs. */
-const BINDINGS_KEPT = 8;
+const BINDINGS_KEPT = 4;
 
 /** Buffer that lies at a place in a run. */
 export type BufferAt = (place: Place) => PooledBuffer;

@@ -8,6 +8,8 @@ export class LateDevice extends FailingDevice {
   readonly inFlightMax = 2;
   /** Runs so far. */
   runs = 0;
+  /** Downloads that were asked for. */
+  downloads = 0;
   /** Whether what is read back next is not a number. */
   spoilsNext = false;
   /** Lets everything that is read back arrive, from now on too. */
@@ -20,6 +22,7 @@ export class LateDevice extends FailingDevice {
   }
 
   override async download(tensor: DeviceTensor): Promise<HostTensor> {
+    this.downloads++;
     const arrived = this.#arrived;
     const spoilt = this.spoilsNext;
     this.spoilsNext = false;
