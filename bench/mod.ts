@@ -18,10 +18,12 @@ import { benchRecovery } from "./recovery.ts";
 import { type Bench, type BenchContext, type BenchRow, isMet } from "./row.ts";
 import { benchScale } from "./scale.ts";
 import { line, table } from "./table.ts";
+import { benchWebGpu } from "./webgpu.ts";
 import { benchWire } from "./wire.ts";
 
 const BENCHES: Readonly<Record<string, Bench>> = {
   kernels: benchKernels,
+  webgpu: benchWebGpu,
   pipeline: benchPipeline,
   wire: benchWire,
   recovery: benchRecovery,

@@ -24,6 +24,8 @@ export interface BenchRow {
   readonly to?: string;
   /** Without it the row is there to explain others. */
   readonly target?: Target;
+  /** What was measured, for programs that measure the same elsewhere; only `--json` shows it. */
+  readonly subject?: Readonly<Record<string, string | number>>;
 }
 
 /** What a benchmark is given to work with. */
