@@ -217,16 +217,22 @@ const MUTATIONS: readonly Mutation[] = [
   ]),
 ];
 
-/** The first that fails ends the matter, so the quick ones come first. */
-const TESTS = [
-  ["stake_vault", "stage_registry", "training_rewards", "shard_revenue", "inference_escrow"],
-  ["adversaries"],
-  ["invariants"],
-];
+const UNIT_TESTS = ["stake_vault", "stage_registry", "training_rewards", "shard_revenue", "inference_escrow"];
 
-/** Whether some test fails on these artifacts. */
-async function isNoticed(artifacts: string): Promise<string | undefined> {
-  for (const names of TESTS) {
+/** The first that fails ends the matter, so the mutated contract's own test comes first. */
+function testsOf(file: string): readonly (readonly string[])[] {
+  const own = file.replace(".sol", "").replace(/(?<=.)[A-Z]/g, "_$&").toLowerCase();
+  return [
+    ...UNIT_TESTS.includes(own) ? [[own]] : [],
+    UNIT_TESTS.filter((name) => name !== own),
+    ["adversaries"],
+    ["invariants"],
+  ];
+}
+
+/** Which tests fail on these artifacts, the first of them. */
+async function noticedBy(artifacts: string, file: string): Promise<string | undefined> {
+  for (const names of testsOf(file)) {
     const { code } = await new Deno.Command(Deno.execPath(), {
       args: [
         ...["test", "-A", "--no-check", "--fail-fast"],
@@ -236,7 +242,7 @@ async function isNoticed(artifacts: string): Promise<string | undefined> {
       stdout: "null",
       stderr: "null",
     }).output();
-    if (code !== 0) return names.length > 1 ? "unit tests" : names[0];
+    if (code !== 0) return names.join(", ");
   }
   return undefined;
 }
@@ -254,10 +260,10 @@ if (import.meta.main) {
       const title = `${file}: ${from.trim().replace(/\s+/g, " ").slice(0, 80)}`;
       if (sources[file].split(from).length !== 2) throw new Error(`Cannot mutate ${title}: not found once`);
       const mutant = { ...sources, [file]: sources[file].replace(from, () => to) };
-      for (const [path, text] of Object.entries(artifactTexts(mutant, { lenient: true }))) {
+      for (const [path, text] of Object.entries(artifactTexts(mutant, { lenient: true, optimize: false }))) {
         await Deno.writeTextFile(`${folder}/${path}`, text);
       }
-      const by = await isNoticed(folder);
+      const by = await noticedBy(folder, file);
       if (by === undefined) missed++;
       console.log(`${by === undefined ? "MISSED" : "noticed"} ${by ?? ""} ${title}`);
     }
