@@ -141,6 +141,12 @@ export type Phase =
 /** A host that was left out of so many steps for what it sent serves no more until it starts again. */
 const STRIKES_MAX = 3;
 
+/**
+ * The run waits for the same host after so many times as many steps as the last time. A slow machine gets in
+ * some time, also where steps are short; one that pretends to be slow costs ever less.
+ */
+const HOLD_STEPS_FACTOR = 4;
+
 /** Rounds of a step after which it goes on without a host that contradicts others, or itself. */
 const CONTRADICTED_ROUNDS_MAX = {
   /** What it holds. Reports that are late make two hosts count the same, and both are right. */
@@ -166,8 +172,9 @@ interface Member {
   accepted: boolean;
   /** Steps that it was left out of for what it sent. */
   strikes: number;
-  /** The run has waited for it once already. */
-  heldFor: boolean;
+  /** Times that the run has waited for it, and the step from which on it may again. */
+  holds: number;
+  heldFromStep: number;
 }
 
 interface Row {
@@ -367,7 +374,8 @@ export class Coordination {
         promised: false,
         accepted: false,
         strikes: 0,
-        heldFor: false,
+        holds: 0,
+        heldFromStep: 0,
       };
       this.#members.set(peer, member);
     }
@@ -823,7 +831,7 @@ export class Coordination {
     this.#commands.push({ kind: "between", step: this.step, applied });
   }
 
-  /** Waits, once, for hosts whose transfer came too late again and again. */
+  /** Waits for hosts whose transfer came too late again and again; ever more rarely for the same. */
   #hold(): void {
     if (this.step >= this.#config.steps) {
       this.phase = "done";
@@ -839,8 +847,9 @@ export class Coordination {
       if (member.accepted || member.hello.stage === null) continue;
       // Who is the last to have a stage's state goes when another has it.
       const inherits = leaves && !served.has(member.stage);
-      if (inherits || (member.hello.missed >= 2 && !member.heldFor)) {
-        member.heldFor = true;
+      if (inherits || (member.hello.missed >= 2 && this.step >= member.heldFromStep)) {
+        member.holds++;
+        member.heldFromStep = this.step + HOLD_STEPS_FACTOR ** member.holds;
         this.#awaited.add(member.peer);
       }
       this.#admit(member);
@@ -938,7 +947,8 @@ export class Coordination {
       const member = this.#members.get(peer)!;
       member.stage = to;
       member.moving = true;
-      member.accepted = member.heldFor = false;
+      member.accepted = false;
+      member.holds = member.heldFromStep = 0;
       this.#shortOf = undefined;
       this.#electionIsDue = true;
       this.#send(peer, this.#placed(member));

@@ -671,3 +671,34 @@ Deno.test("a restart goes on at the latest step that every stage holds", () => {
     "restore",
   ]]);
 });
+
+Deno.test("the run waits for a host that is always too late, ever more rarely", () => {
+  const model = new Model(1, 1, 1, 100);
+  const held: number[] = [];
+  while (!model.done) {
+    const { coordination } = model;
+    const { phase, step, round, term } = coordination;
+    if (phase === "holding") {
+      held.push(step);
+      model.advance({ kind: "phaseTimeout", phase, step, round });
+    } else if (coordination.leads) {
+      const hello: Hello = {
+        ...NO_PROMISE,
+        term,
+        leader: "coordinator",
+        stage: 0,
+        step: 0,
+        stateHash: hashOf(0),
+        snapshots: [],
+        incarnation: 1,
+        secondsPerMicroBatch: null,
+        movable: true,
+        missed: 2,
+        leaving: false,
+      };
+      model.advance({ kind: "hello", peer: "late", hello });
+    }
+    model.choices()[0]();
+  }
+  assert.deepEqual(held, [0, 4, 20, 84]);
+});

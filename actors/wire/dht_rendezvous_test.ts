@@ -137,13 +137,13 @@ Deno.test("a node alone says that nobody could be told, and goes on trying", asy
   const time = new TestClock();
   const alone = stack.use(await join([], RULES, time));
   const put = assert.rejects(alone.table.put(encode("/murmuration-host/x"), encode("1 hello")));
-  await time.pass(10_000);
+  await time.pass(20_000);
   await put;
   const provided = assert.rejects(alone.table.provide(hash("stage 0")));
-  await time.pass(20_000);
+  await time.pass(40_000);
   await provided;
   const second = stack.use(await join([alone.node.addresses()[0]]));
-  await time.pass(21_000);
+  await time.pass(41_000);
   const found = await eventually(() => second.table.providers(hash("stage 0")), (found) => found.length > 0);
   assert.deepEqual(found, [alone.node.peer]);
 });

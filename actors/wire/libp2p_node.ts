@@ -123,6 +123,13 @@ const PROVIDE = { validity: 60_000, interval: 10_000, threshold: 30_000 };
  */
 const MONITOR = { pingInterval: 10_000, pingTimeout: { minTimeout: 9_000, maxTimeout: 9_500 } };
 
+/**
+ * How long a peer of the table is waited for: a little longer than answers have usually taken of late. Where
+ * machines have no time, a lower bound of the longest makes everybody give up everybody: then nobody is
+ * found, and what was announced expires.
+ */
+const ANSWER = { minTimeout: 500, maxTimeout: 5000 };
+
 /** Pings of the monitor and of others at once; the default of one makes them fail each other. */
 const PING_STREAMS = { maxInboundStreams: 16, maxOutboundStreams: 16 };
 
@@ -202,7 +209,7 @@ export async function createNode(options: NodeOptions): Promise<Libp2pNode> {
         clientMode: serveDht === "whenReachable" ? !trusting : !serveDht,
         peerInfoMapper: believable,
         initialQuerySelfInterval: 200,
-        networkDialTimeout: { minTimeout: 500, maxTimeout: 1500 },
+        networkDialTimeout: ANSWER,
         reprovide: PROVIDE,
         validators,
         selectors,
