@@ -10,6 +10,7 @@ import { command, execute, Exit, EXIT_INTERRUPTED, PROCESS_OUTPUT } from "../cli
 import { listenForInterruption } from "../cli/interruption.ts";
 import { decimalNumber, text, wholeNumber } from "../cli/options.ts";
 import { benchKernels } from "./kernels.ts";
+import { benchLedger } from "./ledger.ts";
 import { benchMemory } from "./memory.ts";
 import { benchNamespaces } from "./namespaces.ts";
 import { benchPipeline } from "./pipeline.ts";
@@ -30,6 +31,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   namespaces: benchNamespaces,
   rebalancing: benchRebalancing,
   scale: benchScale,
+  ledger: benchLedger,
 };
 
 interface BenchOptions {

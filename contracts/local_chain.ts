@@ -36,7 +36,7 @@ export interface LocalChain extends AsyncDisposable {
 export const LOCAL_CHAIN_ID = 31_337;
 
 /** It takes 25 to 60 ms where nothing else happens, and seconds on a machine that is full. */
-const START_LIMIT_MS = 20_000;
+const START_LIMIT_MS = 60_000;
 /** What writing its state down may take once it is asked to end. */
 const END_LIMIT_MS = 10_000;
 /** A chain that is killed forgets at most so much. */
@@ -124,14 +124,19 @@ export async function startLocalChain(options: LocalChainOptions): Promise<Local
     await Promise.all([process.status, output.ended, errors.ended]);
     insist.cancel();
   };
-  const late = clock.after(START_LIMIT_MS, () => void end());
+  let isLate = false;
+  const late = clock.after(START_LIMIT_MS, () => {
+    isLate = true;
+    void end();
+  });
   try {
     pid = Number(await output.find(/^pid (\d+)$/m));
     const address = await output.find(/Listening on (\S+)/);
     return { url: `http://${address}`, pid, ended: output.ended, [Symbol.asyncDispose]: end };
   } catch (error) {
     await end();
-    const why = error instanceof Error ? error.message : String(error);
+    const words = error instanceof Error ? error.message : String(error);
+    const why = isLate ? `it did not answer within ${START_LIMIT_MS} ms` : words;
     throw new Error(`Cannot start a local chain: ${why}: ${errors.tail.trim() || "it gave no reason"}`);
   } finally {
     late.cancel();

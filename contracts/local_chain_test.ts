@@ -83,7 +83,7 @@ Deno.test("a chain that never answers is given up", async () => {
   const virtual = new VirtualClock();
   const starting = startLocalChain({ clock: virtual, program });
   virtual.advanceTo(60_000);
-  await assert.rejects(starting, /Cannot start a local chain/);
+  await assert.rejects(starting, /Cannot start a local chain: it did not answer within 60000 ms/);
   await Deno.remove(folder, { recursive: true });
 });
 
