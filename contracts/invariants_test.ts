@@ -77,6 +77,8 @@ interface Memory {
   emitted: bigint;
   claimed: bigint;
   funded: bigint;
+  /** By stage and person: what claims have paid. */
+  readonly paid: Map<string, bigint>;
   redeemed: Map<string, bigint>;
   rises: Map<number, bigint>;
 }
@@ -191,7 +193,11 @@ const CALLS: Readonly<Record<string, Play>> = {
     if (proof === undefined) return;
     const before = await balanceOf(stand, at(cast, whom));
     await stand.send(at(cast, who), "rewards", "claim", ...proof);
-    memory.claimed += await balanceOf(stand, at(cast, whom)) - before;
+    const paid = await balanceOf(stand, at(cast, whom)) - before;
+    memory.claimed += paid;
+    const name = `${stage} ${whom}`;
+    memory.paid.set(name, (memory.paid.get(name) ?? 0n) + paid);
+    assert.equal(memory.paid.get(name), proof[4], "an account got more than its leaf says");
   },
   claimEarly: async (stand, cast, memory, { who, whom, stage }) => {
     // A root that is proposed, and not final: as if it were.
@@ -443,6 +449,7 @@ trials("invariants", new RealClock(), prepare, {
               emitted: 0n,
               claimed: 0n,
               funded: 3_500n,
+              paid: new Map(),
               redeemed: new Map(),
               rises: new Map(),
             };

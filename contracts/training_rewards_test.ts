@@ -71,6 +71,11 @@ trials("TrainingRewards", new RealClock(), prepare, {
     const first = await settleEpoch(stand, anna, model, 1, [leaf(0, boris, 300n), leaf(1, boris, 1n)]);
     const second = await settleEpoch(stand, anna, model, 2, [leaf(0, boris, 450n), leaf(1, boris, 1n)]);
     const before = await balance(stand, boris);
+    await stand.undone(async () => {
+      await stand.send(boris, "rewards", "claim", ...proofArguments(first, model, 0, boris, 1));
+      await stand.send(boris, "rewards", "claim", ...proofArguments(second, model, 0, boris, 2));
+      assert.equal(await balance(stand, boris), before + 450n);
+    });
     await stand.send(boris, "rewards", "claim", ...proofArguments(second, model, 0, boris, 2));
     assert.equal(await balance(stand, boris), before + 450n);
     await refused(
