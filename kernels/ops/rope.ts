@@ -8,8 +8,12 @@
  */
 
 import { defineOp, floats, integers } from "../op.ts";
-import { shapeRule } from "../shapes.ts";
-import { type FrequencyScaling, ropeFrequencies } from "./rope_frequencies.ts";
+import { elementCount, shapeRule } from "../shapes.ts";
+import { workgroupsOf } from "../webgpu/rowwise.ts";
+import { type FrequencyScaling, ropeFrequencies, turnWords } from "./rope_frequencies.ts";
+
+/** Pairs of one workgroup: `@workgroup_size` of the file. */
+const GROUP = 256;
 
 export interface RopeAttributes {
   /** H. */
@@ -92,5 +96,22 @@ export const rope = defineOp({
         attributes: { num_heads: { int: heads } },
       })[0],
     ];
+  },
+  webgpu(writer, [x, positions], [y], { heads, headWidth, theta, scaling, inverse }) {
+    const count = elementCount(x.shape) / 2;
+    writer.dispatch({
+      source: [new URL("./rope.wgsl", import.meta.url)],
+      constants: {
+        COUNT: count,
+        HEADS: heads,
+        HALF: headWidth / 2,
+        POSITIONS: elementCount(positions.shape),
+        INVERSE: inverse ?? false,
+      },
+      tables: { FREQUENCIES: turnWords(ropeFrequencies(headWidth, theta, scaling)) },
+      types: { X: x.storage, Y: y.storage },
+      bindings: [x, positions, y],
+      workgroups: workgroupsOf(writer.limits, Math.ceil(count / GROUP)),
+    });
   },
 });

@@ -43,3 +43,14 @@ function scaled(frequency: number, scaling: FrequencyScaling): number {
     }
   }
 }
+
+/**
+ * Frequencies in whole turns per position, as fractions of 64 bits: high and low word of each, one after
+ * the other. A frequency is no more than a radian.
+ */
+export function turnWords(frequencies: readonly number[]): Uint32Array {
+  return Uint32Array.from(frequencies.flatMap((frequency) => {
+    const high = frequency / (2 * Math.PI) * 2 ** 32;
+    return [Math.floor(high), (high % 1) * 2 ** 32];
+  }));
+}

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ropeFrequencies } from "./rope_frequencies.ts";
+import { ropeFrequencies, turnWords } from "./rope_frequencies.ts";
 
 const close = (found: number, expected: number) =>
   assert.ok(Math.abs(found - expected) <= 1e-12 * Math.abs(expected), `${found}, expected ${expected}`);
@@ -38,4 +38,13 @@ Deno.test("Llama 3's scaling leaves high frequencies, slows low ones, and mixes 
     }
   });
   assert.ok(mixed > 0);
+});
+
+Deno.test("frequencies in whole turns keep what a float64 knows of them", () => {
+  const frequencies = ropeFrequencies(16, 10_000);
+  const words = turnWords(frequencies);
+  frequencies.forEach((frequency, i) => {
+    const turns = words[2 * i] * 2 ** -32 + words[2 * i + 1] * 2 ** -64;
+    close(turns * 2 * Math.PI, frequency);
+  });
 });

@@ -380,7 +380,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
       return {
         inputs: [
           draw.floats(batch, length, keyValueHeads * half * 2),
-          draw.integers(0, 5000, ...(shared ? [length] : [batch, length])),
+          draw.integers(0, past === 3 ? 1_000_000_000 : 5000, ...(shared ? [length] : [batch, length])),
         ],
         attributes: { heads: keyValueHeads, headWidth: 2 * half, theta: 10000 },
       };

@@ -26,12 +26,13 @@ export class ShaderFiles {
    *
    * @throws {TypeError} if a number has no WGSL literal.
    */
-  textOf({ source, constants = {}, floats = {}, types = {} }: Dispatch): string {
+  textOf({ source, constants = {}, floats = {}, tables = {}, types = {} }: Dispatch): string {
     const lines: string[] = [];
     if (Object.values(types).includes("f16")) lines.push("enable f16;");
     for (const [name, storage] of Object.entries(types)) lines.push(`alias ${name} = ${storage};`);
     for (const [name, value] of Object.entries(constants)) lines.push(constant(name, value));
     for (const [name, value] of Object.entries(floats)) lines.push(float(name, value));
+    for (const [name, numbers] of Object.entries(tables)) lines.push(table(name, numbers));
     return [...lines, ...source.map(({ href }) => this.#texts.get(href)!)].join("\n");
   }
 }
@@ -57,6 +58,11 @@ function float(name: string, value: number): string {
   const rounded = Math.fround(value);
   if (!Number.isFinite(rounded)) throw refusal(name, value, "a finite f32");
   return `const ${name}: f32 = ${rounded}f;`;
+}
+
+function table(name: string, numbers: Uint32Array): string {
+  const literals = Array.from(numbers, (number) => `${number}u`).join(", ");
+  return `const ${name} = array<u32, ${numbers.length}>(${literals});`;
 }
 
 function refusal(name: string, value: number, expected: string): TypeError {

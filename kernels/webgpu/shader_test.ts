@@ -9,6 +9,7 @@ Deno.test("numbers become literals of their type", () => {
     ...EMPTY,
     constants: { COUNT: 4_294_967_295, TINY: 1e-8, CAUSAL: true },
     floats: { ONE: 1, ALL: -3 },
+    tables: { LOOKED_UP: Uint32Array.of(7, 4_294_967_295) },
     types: { X: "f16", Y: "f32", Z: "i32" },
   });
   assert.deepEqual(text.split("\n"), [
@@ -21,6 +22,7 @@ Deno.test("numbers become literals of their type", () => {
     "const CAUSAL: bool = true;",
     "const ONE: f32 = 1f;",
     "const ALL: f32 = -3f;",
+    "const LOOKED_UP = array<u32, 2>(7u, 4294967295u);",
   ]);
 });
 

@@ -43,6 +43,8 @@ export interface Dispatch {
   readonly constants?: Readonly<Record<string, number | boolean>>;
   /** Numbers that stay `f32` even when they are whole. */
   readonly floats?: Readonly<Record<string, number>>;
+  /** Unsigned numbers of 32 bits that the files look up: each becomes a constant array. */
+  readonly tables?: Readonly<Record<string, Uint32Array>>;
   /** Element types by the names that the files give them, as in `{ X: x.storage }`. */
   readonly types?: Readonly<Record<string, Storage>>;
   /**
