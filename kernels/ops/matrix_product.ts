@@ -142,7 +142,9 @@ export function matrixProduct(
       PART_K: partLength(k, parts, depth),
       TILES: tiles,
       TILES_N: Math.ceil(n / tile[1]),
-      ...(kernel === "tiled" ? { TILE: tile[0], TILE_K: depth } : { TILE_M: tile[0], TILE_N: tile[1] }),
+      ...(kernel === "tiled"
+        ? { TILE: tile[0], TILE_K: depth, TILES_M: Math.ceil(m / tile[0]) }
+        : { TILE_M: tile[0], TILE_N: tile[1] }),
     },
     workgroups: spread(kernel === "tiled" ? tiles : Math.ceil(tiles / DIRECT_GROUP), parts, writer.limits),
   });

@@ -6,6 +6,7 @@
 
 const TILE_QUADS = TILE / 4u;
 const TILE_K_QUADS = TILE_K / 4u;
+const BAND = 8u;
 const BLOCKS = TILE_QUADS * TILE_K_QUADS;
 
 // [k][m / 4] and [k][n / 4]
@@ -30,8 +31,12 @@ fn main(
   if (tile >= TILES) {
     return;
   }
-  let m0 = tile / TILES_N * TILE;
-  let n0 = tile % TILES_N * TILE;
+  // Workgroups that run at the same time share rows and columns of the operands: tiles are taken in bands.
+  let band = tile / (BAND * TILES_N);
+  let bandRows = min(BAND, TILES_M - band * BAND);
+  let inBand = tile % (BAND * TILES_N);
+  let m0 = (band * BAND + inBand % bandRows) * TILE;
+  let n0 = inBand / bandRows * TILE;
   let part = group.z;
   let begin = part * PART_K;
   let end = min(K, begin + PART_K);

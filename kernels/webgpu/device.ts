@@ -39,6 +39,11 @@ export interface WebGpuDeviceOptions {
   readonly memoryMax?: number;
   /** Bytes of unused buffers that are kept for the next. Default 1 GiB. */
   readonly spareBytesMax?: number;
+  /**
+   * Whether kernels for processors are taken, and not those for GPUs. Default: as the adapter says. The other
+   * ones compute the same, far more slowly; tests want them.
+   */
+  readonly software?: boolean;
 }
 
 /** Where the GPU's memory is, in bytes. */
@@ -96,7 +101,7 @@ export class WebGpuDevice implements Device {
       workgroupStorageBytes: limits.maxComputeWorkgroupStorageSize,
       workgroupInvocations: limits.maxComputeInvocationsPerWorkgroup,
       workgroupsPerDimension: limits.maxComputeWorkgroupsPerDimension,
-      software: device.adapterInfo.isFallbackAdapter,
+      software: options.software ?? device.adapterInfo.isFallbackAdapter,
     };
     this.#pool = new BufferPool(device, {
       device: this.name,
