@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import type { StreamHandler } from "@libp2p/interface";
+import type { Registrar } from "@libp2p/interface-internal";
 import type { Clock } from "../core/clock.ts";
 import type { RecordRules } from "./dht_records.ts";
 import { DhtRendezvous } from "./dht_rendezvous.ts";
 import { clock, patiently, startNode, startRemotePeer, TestClock } from "./fixtures/peers.ts";
-import type { Libp2pNode } from "./libp2p_node.ts";
+import { DHT_PROTOCOL, type Libp2pNode } from "./libp2p_node.ts";
 
 const encode = (text: string): Uint8Array => new TextEncoder().encode(text);
 const decode = (bytes: Uint8Array | undefined): string | undefined =>
@@ -130,6 +132,36 @@ Deno.test("processes find each other through one bootstrap peer", async () => {
   assert.deepEqual(await eventually(() => two.table.providers(key), (found) => found.length > 0), [
     one.node.peer,
   ]);
+});
+
+/** Lets the table of a node answer later: its machine has no time. */
+async function slowDown({ libp2p }: Libp2pNode, byMs: number): Promise<void> {
+  // The library keeps handlers to itself.
+  const { components: { registrar } } = libp2p as unknown as { components: { registrar: Registrar } };
+  const { handler, options } = registrar.getHandler(DHT_PROTOCOL);
+  await libp2p.unhandle(DHT_PROTOCOL);
+  const late: StreamHandler = (stream, connection) => {
+    // Whoever asked may have given up by then.
+    clock.after(byMs, () => Promise.resolve(handler(stream, connection)).catch(() => {}));
+  };
+  await libp2p.handle(DHT_PROTOCOL, late, options);
+}
+
+Deno.test("where all machines are slow they are waited for longer", async () => {
+  await using stack = new AsyncDisposableStack();
+  const members = await swarm(stack, 3);
+  const [one, two] = members;
+  await eventually(() => one.table.provide(hash("stage 0")));
+  await Promise.all(members.map(({ node }) => slowDown(node, 2000)));
+  await eventually(() => one.table.put(encode("/murmuration-host/one"), encode("1 hello")));
+  assert.deepEqual(
+    await eventually(() => two.table.providers(hash("stage 0")), (found) => found.length > 0),
+    [
+      one.node.peer,
+    ],
+  );
+  const value = await eventually(() => two.table.get(encode("/murmuration-host/one")), isThere);
+  assert.equal(decode(value), "1 hello");
 });
 
 Deno.test("a node alone says that nobody could be told, and goes on trying", async () => {
