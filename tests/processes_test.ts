@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import process from "node:process";
 import { RealClock } from "../actors/core/real_clock.ts";
 import type { RunEvent } from "../actors/report.ts";
 import { type LocalHost, LocalSwarm } from "../cli/local_swarm.ts";
@@ -132,5 +133,31 @@ Deno.test("a process killed with -9 in the middle of a run changes no step", asy
       "the loss was noticed",
     );
     assert.deepEqual(steps.at(-1)!.hosts, [2, 1, 2]);
+  });
+});
+
+Deno.test("a host that is interrupted in the middle of a run hands over: nothing is sent again", async () => {
+  const expected = await soloRun(manifest, new OnnxDevice(), dataset);
+  let leaver: LocalHost | undefined;
+  await trainInProcesses(manifest, "onnx", text, (event, hosts) => {
+    if (event.kind === "step" && event.step === 10 && leaver === undefined) {
+      leaver = hosts[1];
+      // As Ctrl-C does.
+      process.kill(leaver.pid, "SIGINT");
+    }
+    return Promise.resolve();
+  }, async ({ steps, events }, folder) => {
+    assertClose(steps.map(({ loss }) => loss), expected.losses, 1e-4);
+    const left = events.findIndex((event) => event.kind === "lost");
+    assert.deepEqual(events[left], {
+      kind: "lost",
+      peer: leaver!.peer,
+      stage: 1,
+      step: steps.findLast((step) => events.indexOf(step) < left)!.step,
+      reason: "it left in good order",
+    });
+    assert.deepEqual(steps.map(({ replays }) => replays), steps.map(() => 0));
+    assert.deepEqual(steps.at(-1)!.hosts, [2, 1, 2]);
+    assert.match(await Deno.readTextFile(join(folder, `host-${leaver!.number}.log`)), /Left stage 1/);
   });
 });

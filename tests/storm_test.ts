@@ -31,7 +31,7 @@ import {
 import { assertClose, soloRun } from "./solo.ts";
 import { Storm, type StormCounts } from "./storm.ts";
 
-const SECONDS = Number(Deno.env.get("MURMURATION_STORM_SECONDS") ?? 40);
+const SECONDS = Number(Deno.env.get("MURMURATION_STORM_SECONDS") ?? 60);
 const SEED = Deno.env.get("MURMURATION_STORM_SEED") ?? String(new SystemEntropy().integer(2 ** 31));
 
 const STAGES = 3;
