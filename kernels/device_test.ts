@@ -15,7 +15,7 @@ import { decoder, type DecoderSizes } from "./testing/decoder.ts";
 import { DEVICES, lackingOps } from "./testing/devices.ts";
 import { drawFrom, sizes } from "./testing/draw.ts";
 import { evaluate } from "./testing/evaluate.ts";
-import { OP_CASES, type OpInstance } from "./testing/op_cases.ts";
+import { LEAST_SIZES, OP_CASES, type OpInstance, type Sizes } from "./testing/op_cases.ts";
 import { assertClose, fromHost, type Tensor64, toHost } from "./testing/tensor64.ts";
 
 const SMALL: DecoderSizes = {
@@ -58,22 +58,19 @@ for (const candidate of DEVICES) {
   for (const op of Object.keys(OPS) as OpName[]) {
     test(`${op} computes its formula`, [op], async (device) => {
       const { instance, formula, magnitudes, scales = [1e-6, 1, 1e4], tolerance = 2e-5 } = OP_CASES[op];
+      const check = async (sizes: Sizes, scale: number, seed: number) => {
+        const made = instance(sizes, drawFrom(seed, scale));
+        const attributes = made.attributes as Record<string, number>;
+        const expected = formula(made.inputs, attributes);
+        const magnitude = magnitudes?.(made.inputs, attributes) ?? [];
+        const found = await runOp(device, op, made);
+        found.forEach((tensor, i) =>
+          assertClose(tensor, expected[i], tolerance, `output ${i}`, magnitude[i])
+        );
+      };
+      for (const edge of OP_CASES[op].edges ?? []) await check({ ...LEAST_SIZES, ...edge }, 1, 1);
       await fc.assert(
-        fc.asyncProperty(
-          sizes,
-          fc.constantFrom(...scales),
-          fc.integer(),
-          async (sizes, scale, seed) => {
-            const made = instance(sizes, drawFrom(seed, scale));
-            const attributes = made.attributes as Record<string, number>;
-            const expected = formula(made.inputs, attributes);
-            const magnitude = magnitudes?.(made.inputs, attributes) ?? [];
-            const found = await runOp(device, op, made);
-            found.forEach((tensor, i) =>
-              assertClose(tensor, expected[i], tolerance, `output ${i}`, magnitude[i])
-            );
-          },
-        ),
+        fc.asyncProperty(sizes, fc.constantFrom(...scales), fc.integer(), check),
         { numRuns: 12 },
       );
     });

@@ -22,6 +22,19 @@ export interface Sizes {
   readonly vocabulary: number;
 }
 
+/** Every size at its least. */
+export const LEAST_SIZES: Sizes = {
+  batch: 1,
+  length: 1,
+  past: 0,
+  width: 1,
+  outer: 1,
+  keyValueHeads: 1,
+  group: 1,
+  half: 1,
+  vocabulary: 1,
+};
+
 /** Where a case takes its numbers from. */
 export interface Draw {
   /** Uniform in −scale … scale, exactly representable in `f32`. */
@@ -50,6 +63,11 @@ export interface OpCase {
     inputs: readonly Tensor64[],
     attributes: Readonly<Record<string, number>>,
   ): readonly number[];
+  /**
+   * Sizes to try once, beside small ones by chance; others are at their least. Where kernels
+   * go another way: past a workgroup's elements, or a block of rows.
+   */
+  readonly edges?: readonly Partial<Sizes>[];
   /** Greatest magnitudes of elements to try; default tiny, ordinary and large. */
   readonly scales?: readonly number[];
   /** Share of the greatest element by which a device may be off; default 2e-5. */
@@ -103,6 +121,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
     formula: ([left, right]) => [
       { shape: left.shape, data: left.data.map((element, i) => element + right.data[i]) },
     ],
+    edges: [{ length: 33, width: 9 }],
   },
   addBias: {
     instance: ({ batch, length, width }, draw) => ({
@@ -223,6 +242,8 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         tensor64(logits.shape, (b, t, i) => Math.exp(L(b, t, i) - logTotal(b, t))),
       ];
     },
+    edges: [{ length: 300, vocabulary: 5 }, { length: 2, vocabulary: 1031 }, { vocabulary: 50_257 }],
+    scales: [1e-6, 1, 1e4, 1e30],
   },
   crossEntropyGradient: {
     instance({ batch, length, vocabulary }, draw) {
@@ -245,6 +266,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         return target < 0 ? 0 : (at(probabilities)(b, t, i) - expected) * dloss.data[0];
       }),
     ],
+    edges: [{ length: 300, vocabulary: 5 }, { length: 2, vocabulary: 1031 }, { vocabulary: 50_257 }],
   },
   embedding: {
     instance: ({ batch, length, vocabulary, width }, draw) => ({
@@ -259,6 +281,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         (b, t, c) => at(table)(at(tokens)(b, t), c),
       ),
     ],
+    edges: [{ length: 300, vocabulary: 50 }, { width: 300 }],
   },
   embeddingGradient: {
     instance: ({ batch, length, vocabulary, width }, draw) => ({
@@ -276,6 +299,8 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         ),
       ];
     },
+    // One token everywhere, and many of each.
+    edges: [{ length: 300, width: 3 }, { batch: 2, length: 257, vocabulary: 97, width: 33 }, { width: 300 }],
   },
   joinHeads: {
     instance: ({ batch, length, keyValueHeads, half }, draw) => ({
@@ -344,6 +369,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         inverse,
       ];
     },
+    edges: [{ width: 33 }, { length: 3, width: 257 }],
   },
   rmsNormGradient: {
     instance(sizes, draw) {
@@ -373,6 +399,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
       ];
     },
     tolerance: 1e-4,
+    edges: [{ width: 33 }, { length: 3, width: 257 }, { batch: 3, length: 91, width: 5 }],
   },
   rope: {
     instance({ batch, length, past, keyValueHeads, half }, draw) {
@@ -434,6 +461,8 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         data: gate.data.map((z, i) => z * sigmoid(z) * up.data[i]),
       },
     ],
+    edges: [{ length: 33, width: 9 }],
+    scales: [1e-6, 1, 1e4, 1e18],
   },
   swigluGradient: {
     instance: ({ batch, length, width }, draw) => ({
@@ -451,12 +480,14 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         { shape: gate.shape, data: gate.data.map((z, i) => dy.data[i] * z * sigmoid(z)) },
       ];
     },
+    edges: [{ length: 33, width: 9 }],
   },
   takeLast: {
     instance: ({ batch, length, width }, draw) => ({ inputs: [draw.floats(batch, length, width)] }),
     formula: ([x]) => [
       tensor64([x.shape[0], x.shape[2]], (b, c) => at(x)(b, x.shape[1] - 1, c)),
     ],
+    edges: [{ batch: 2, length: 3, width: 300 }],
   },
   takeLastGradient: {
     instance: ({ batch, length, width }, draw) => ({
@@ -465,6 +496,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
     formula: ([dy, x]) => [
       tensor64(x.shape, (b, t, c) => t === x.shape[1] - 1 ? at(dy)(b, c) : 0),
     ],
+    edges: [{ batch: 2, length: 3, width: 300 }],
   },
   zeros: {
     instance: ({ batch, width }, draw) => ({ inputs: [draw.floats(batch, width)] }),

@@ -11,13 +11,16 @@ const THREADS_MAX = 256;
 /** Fewer leave lanes of the machine empty. */
 const THREADS_MIN = 32;
 
+/** Elements that are worth an invocation, which has to wait for the others. */
+const ELEMENTS_PER_THREAD = 4;
+
 /**
  * Workgroups that lie in a plane, where one dimension does not hold them all. The file finds its own at
  * `group.y * groups.x + group.x`; some at the end may be too many.
  */
 export function workgroupsOf(limits: WgslLimits, count: number): Dispatch["workgroups"] {
-  const x = Math.min(count, limits.workgroupsPerDimension);
-  return [x, Math.ceil(count / x), 1];
+  const y = Math.ceil(count / limits.workgroupsPerDimension);
+  return [Math.ceil(count / y), y, 1];
 }
 
 /**
@@ -40,6 +43,6 @@ export function rowwise(
 /** The power of two that suits rows of this width. */
 export function threadsOf(width: number): number {
   let threads = THREADS_MIN;
-  while (threads < width && threads < THREADS_MAX) threads *= 2;
+  while (threads * ELEMENTS_PER_THREAD < width && threads < THREADS_MAX) threads *= 2;
   return threads;
 }
