@@ -33,17 +33,19 @@ export class Pipelines {
   }
 
   async #compile(subject: string, text: string): Promise<GPUComputePipeline> {
-    this.#device.pushErrorScope("validation");
-    const module = this.#device.createShaderModule({ code: text });
-    const refused = await this.#device.popErrorScope();
-    if (refused) throw new Error(`${subject}: ${refused.message}`);
-    try {
-      return await this.#device.createComputePipelineAsync({
-        layout: "auto",
-        compute: { module, entryPoint: "main" },
-      });
-    } catch (error) {
-      throw new Error(`${subject}: ${error instanceof Error ? error.message : error}`);
-    }
+    const device = this.#device;
+    device.pushErrorScope("internal");
+    device.pushErrorScope("validation");
+    const module = device.createShaderModule({ code: text });
+    // Not the asynchronous way: Dawn's binding asks in a loop whether it is done, and on a machine whose
+    // cores are all taken it asks so often that minutes pass.
+    const pipeline = device.createComputePipeline({
+      layout: "auto",
+      compute: { module, entryPoint: "main" },
+    });
+    const errors = await Promise.all([device.popErrorScope(), device.popErrorScope()]);
+    const error = errors.find((error) => error !== null);
+    if (error) throw new Error(`${subject}: ${error.message}`);
+    return pipeline;
   }
 }
