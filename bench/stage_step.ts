@@ -4,7 +4,7 @@
  */
 
 import type { Device, HostTensor } from "../kernels/mod.ts";
-import { type Manifest, parseManifest, sliceOf, stageFlopsPerToken } from "../run/mod.ts";
+import { type Manifest, parseManifest } from "../run/mod.ts";
 import { CompiledStage } from "../stages/mod.ts";
 
 /** Micro-batches of a step. */
@@ -38,8 +38,6 @@ export function stageManifest(size: number, precision: "f32" | "f16"): Manifest 
 
 /** A stage that takes steps. */
 export interface StageSteps extends AsyncDisposable {
-  /** Operations of the mathematics of one step's micro-batches. */
-  readonly operations: number;
   /** Tokens of a step. */
   readonly tokens: number;
   step(): Promise<void>;
@@ -56,8 +54,6 @@ export async function openStage(device: Device, manifest: Manifest): Promise<Sta
   }));
   const perStep = MICRO_BATCHES * sequences * length;
   return {
-    // The way back costs twice the way forward.
-    operations: 3 * perStep * stageFlopsPerToken(manifest, sliceOf(manifest, 0)),
     tokens: perStep,
     async step() {
       // Overlapped as far as the stage allows.
