@@ -41,7 +41,7 @@ trials("StageRegistry", new RealClock(), prepare, {
     await refused(create([one, { ...one, weightBps: 1 }]), "BadStages");
     await refused(create([one, { ...one, weightBps: 0 }]), "BadStages");
     await refused(create([{ ...one, maxReplicas: 0 }]), "BadStages");
-    const many = Array.from({ length: 257 }, (_, at) => ({ ...one, weightBps: at < 255 ? 39 : 28 }));
+    const many = Array.from({ length: 257 }, (_, at) => ({ ...one, weightBps: at < 256 ? 39 : 16 }));
     await refused(create(many), "BadStages");
     await create([...many.slice(0, 255), { ...one, weightBps: 55 }]);
   },

@@ -99,6 +99,10 @@ trials(
       // Another locker's slash takes the stake and leaves the lock, which binds what comes later.
       await stand.send(stand.deployment.rewards, "vault", "slash", anna, 5_000n, anna);
       assert.deepEqual(await account(stand, anna), { staked: 0n, unbonding: 0n, locked: 300n, readyAt: 0n });
+      const owed = await stand.calls(
+        [anna, BURNED, stand.offices.insurance].map((it) => ["vault", "owed", it]),
+      );
+      assert.deepEqual(owed.flat(), [240n, 240n, 120n]);
       await stand.send(anna, "vault", "stake", 350n);
       assert.equal((await stand.call("vault", "freeOf", anna))[0], 50n);
       await stand.send(arbiter, "vault", "unlock", anna, 300n);

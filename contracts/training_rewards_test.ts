@@ -112,6 +112,11 @@ trials("TrainingRewards", new RealClock(), prepare, {
         await refused(stand.send(boris, "rewards", "claim", ...values), "NotProven");
       });
     }
+    // The same contract on a chain that has parted from this one.
+    await stand.ask("anvil_setChainId", [1]);
+    const [elsewhere] = await stand.call("rewards", "proven", ...good);
+    await stand.ask("anvil_setChainId", [stand.deployment.chainId]);
+    assert.equal(elsewhere, false);
     await stand.send(boris, "rewards", "claim", ...good);
   },
   "a stage never pays more than its share of what was emitted": async (

@@ -143,7 +143,6 @@ const MUTATIONS: readonly Mutation[] = [
     ["budget.claimed += due;", ""],
     ["claimed[model][stage][account] = cumReward;", ""],
     ["abi.encode(block.chainid, address(this), model", "abi.encode(uint256(31337), address(this), model"],
-    ["return root != 0 && ", "return "],
     ["program.nextAt = proposal.proposedAt + epochSeconds;", ""],
     ["uint128(Math.min(program.emission, program.pool))", "program.emission"],
     ["(uint256(emission) * weightBps) / WHOLE_BPS", "emission"],
