@@ -15,6 +15,7 @@
 import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
 import { batchedProduct, foldGroups, maskedScores, mergeHeads, splitHeads } from "./attention_onnx.ts";
+import { attend } from "./attention_webgpu.ts";
 
 export interface AttentionAttributes {
   /** Query heads, H. */
@@ -109,4 +110,5 @@ export const attention = defineOp({
     const y = mergeHeads(writer, batchedProduct(writer, grouped, values), heads, attributes);
     return [y, logSumExp];
   },
+  webgpu: attend,
 });

@@ -12,6 +12,7 @@ import { defineOp, floats } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
 import type { AttentionAttributes } from "./attention.ts";
 import { batchedProduct, foldGroups, maskedScores, mergeHeads, splitHeads } from "./attention_onnx.ts";
+import { attendBackwards } from "./attention_webgpu.ts";
 
 export const attentionGradient = defineOp({
   inputs: [
@@ -102,4 +103,5 @@ export const attentionGradient = defineOp({
       mergeHeads(writer, dv, keyValueHeads, attributes),
     ];
   },
+  webgpu: attendBackwards,
 });

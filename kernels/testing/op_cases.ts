@@ -143,7 +143,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         attributes: { heads, keyValueHeads, headWidth },
       };
     },
-    magnitudes: ([, , v]) => [greatestOf(v)],
+    magnitudes: ([, , v]) => [greatestOf(v), 1],
     formula: ([q, k, v], { heads, keyValueHeads, headWidth }) =>
       attentionFormula(q, k, v, heads, keyValueHeads, headWidth),
     scales: MODERATE,

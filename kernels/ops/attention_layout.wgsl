@@ -1,0 +1,50 @@
+// Where the tensors of attention hold what. The query heads that share a key
+// head are one list of rows, position by position: row t · GROUP + g is
+// position t of query head keyHead · GROUP + g.
+//
+// BATCH, QUERIES (T), KEYS (S), KEY_HEADS, GROUP, WIDTH, and TILES · SPLITS of
+// them for each key head.
+
+const HEADS = KEY_HEADS * GROUP;
+const QUERY_ROWS = QUERIES * GROUP;
+
+var<private> batch: u32;
+var<private> keyHead: u32;
+
+/** Of an element of `q`, `y` or their gradients. */
+fn queryPlace(row: u32, d: u32) -> u32 {
+  return ((batch * QUERIES + row / GROUP) * HEADS + keyHead * GROUP + row % GROUP) * WIDTH + d;
+}
+
+/** Of an element of `k`, `v` or their gradients. */
+fn keyPlace(key: u32, d: u32) -> u32 {
+  return ((batch * KEYS + key) * KEY_HEADS + keyHead) * WIDTH + d;
+}
+
+/** Of a number kept for each query. */
+fn rowPlace(row: u32) -> u32 {
+  return (batch * HEADS + keyHead * GROUP + row % GROUP) * QUERIES + row / GROUP;
+}
+
+/** The last key that a row sees. Rows past the end see what the last one does. */
+fn lastKey(row: u32) -> u32 {
+  return KEYS - QUERIES + min(row, QUERY_ROWS - 1u) / GROUP;
+}
+
+fn lastKeys(row: u32) -> vec4u {
+  return vec4u(lastKey(row), lastKey(row + 1u), lastKey(row + 2u), lastKey(row + 3u));
+}
+
+/** What a workgroup works on. */
+struct Work {
+  tile: u32,
+  split: u32,
+  /** Index of batch and key head; `BATCH · KEY_HEADS` or more where there is nothing to do. */
+  head: u32,
+}
+
+/** Workgroups with most keys to see come first, so that no long one is left over at the end. */
+fn workOf(group: vec3u, groups: vec3u) -> Work {
+  let id = group.y * groups.x + group.x;
+  return Work(TILES - 1u - id % TILES, id / TILES % SPLITS, id / (TILES * SPLITS));
+}

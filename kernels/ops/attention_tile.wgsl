@@ -1,0 +1,150 @@
+// What the tiled kernels of attention share. A workgroup of 64 invocations owns
+// 64 rows and walks over columns, 32 at a time; which of queries and keys are
+// the rows is the including file's choice. Products of all its rows with all
+// the columns lie in registers, 8 rows by 4 columns in each invocation: rows
+// 8 · (local / 8) and on, columns local % 8 + 8 j.
+//
+// The including file says what the factors are:
+//   fn leftAt(which: u32, row: u32, d: u32) -> f32      0 outside
+//   fn rightAt(which: u32, column: u32, d: u32) -> f32  0 outside
+//
+// WIDTH: of a head. BLOCKS: output columns of this workgroup, in 32s.
+// CHUNK: how many of the 32 columns are held whole at once.
+
+const ROWS = 64u;
+const COLUMNS = 32u;
+const INVOCATIONS = 64u;
+
+/** Of a head's width, at once. */
+const DEPTH = 16u;
+
+// One vector more in each line than it holds, so that neighbours write to different banks.
+const LEFT_LINE = ROWS / 4u + 1u;
+const RIGHT_LINE = COLUMNS / 4u + 1u;
+
+/** `[DEPTH, ROWS / 4]`, four rows in a vector; or `[CHUNK, 8 · BLOCKS]`, four of the width in a vector. */
+var<workgroup> left: array<vec4f, DEPTH * LEFT_LINE>;
+
+/** `[DEPTH, 8]`, columns c, c + 8, c + 16 and c + 24 in a vector; or `[8, ROWS / 4]`, for `greatestOf` and `sumOf`. */
+var<workgroup> right: array<vec4f, DEPTH * RIGHT_LINE>;
+
+/** `[COLUMNS, ROWS / 4]`: what `mix` multiplies the columns by. */
+var<workgroup> shares: array<vec4f, COLUMNS * LEFT_LINE>;
+
+/** 8 rows by 4 columns: a vector holds four rows of one column. */
+struct Tile {
+  low: mat4x4f,
+  high: mat4x4f,
+}
+
+/** 8 rows by 4 · 8 · BLOCKS outputs: a vector holds four outputs of one row. */
+struct Mixture {
+  low: array<mat4x4f, BLOCKS>,
+  high: array<mat4x4f, BLOCKS>,
+}
+
+/** Column c is x · y[c]. */
+fn outer(x: vec4f, y: vec4f) -> mat4x4f {
+  return mat4x4f(x * y.x, x * y.y, x * y.z, x * y.w);
+}
+
+/** Column c is m[c] · y[c]. */
+fn scaled(m: mat4x4f, y: vec4f) -> mat4x4f {
+  return mat4x4f(m[0] * y.x, m[1] * y.y, m[2] * y.z, m[3] * y.w);
+}
+
+/** Sums over the width of leftAt(which, row, d) · rightAt(which, column, d). */
+fn products(which: u32, firstRow: u32, firstColumn: u32, local: u32) -> Tile {
+  let row = local / 8u;
+  let column = local % 8u;
+  var tile: Tile;
+  for (var start = 0u; start < WIDTH; start += DEPTH) {
+    workgroupBarrier();
+    for (var i = local; i < DEPTH * ROWS / 4u; i += INVOCATIONS) {
+      let d = start + i % DEPTH;
+      let at = firstRow + i / DEPTH * 4u;
+      var rows: vec4f;
+      for (var j = 0u; j < 4u; j++) { rows[j] = leftAt(which, at + j, d); }
+      left[i % DEPTH * LEFT_LINE + i / DEPTH] = rows;
+    }
+    for (var i = local; i < DEPTH * 8u; i += INVOCATIONS) {
+      let d = start + i % DEPTH;
+      let at = firstColumn + i / DEPTH;
+      var columns: vec4f;
+      for (var j = 0u; j < 4u; j++) { columns[j] = rightAt(which, at + 8u * j, d); }
+      right[i % DEPTH * RIGHT_LINE + i / DEPTH] = columns;
+    }
+    workgroupBarrier();
+    for (var d = 0u; d < min(DEPTH, WIDTH - start); d++) {
+      let y = right[d * RIGHT_LINE + column];
+      tile.low += outer(left[d * LEFT_LINE + 2u * row], y);
+      tile.high += outer(left[d * LEFT_LINE + 2u * row + 1u], y);
+    }
+  }
+  return tile;
+}
+
+/** Adds to every row the sum over 32 columns of tile · rightAt(which, column, d), for d from `firstOutput` on. */
+fn mix(mixture: ptr<function, Mixture>, tile: Tile, which: u32, firstColumn: u32, firstOutput: u32, local: u32) {
+  let row = local / 8u;
+  let column = local % 8u;
+  for (var j = 0u; j < 4u; j++) {
+    shares[(column + 8u * j) * LEFT_LINE + 2u * row] = tile.low[j];
+    shares[(column + 8u * j) * LEFT_LINE + 2u * row + 1u] = tile.high[j];
+  }
+  for (var start = 0u; start < COLUMNS; start += CHUNK) {
+    workgroupBarrier();
+    for (var i = local; i < CHUNK * 8u * BLOCKS; i += INVOCATIONS) {
+      let at = firstColumn + start + i / (8u * BLOCKS);
+      let d = firstOutput + i % (8u * BLOCKS) * 4u;
+      var outputs: vec4f;
+      for (var j = 0u; j < 4u; j++) { outputs[j] = rightAt(which, at, d + j); }
+      left[i] = outputs;
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < CHUNK; i++) {
+      let low = shares[(start + i) * LEFT_LINE + 2u * row];
+      let high = shares[(start + i) * LEFT_LINE + 2u * row + 1u];
+      for (var block = 0u; block < BLOCKS; block++) {
+        let x = left[i * 8u * BLOCKS + block * 8u + column];
+        (*mixture).low[block] += outer(x, low);
+        (*mixture).high[block] += outer(x, high);
+      }
+    }
+  }
+}
+
+/** Eight numbers, for the eight rows of an invocation. */
+struct Rows {
+  low: vec4f,
+  high: vec4f,
+}
+
+/** The greatest that the eight invocations of each row hold. */
+fn greatestOf(mine: Rows, local: u32) -> Rows {
+  share(mine, local);
+  var greatest = mine;
+  for (var i = 0u; i < 8u; i++) {
+    greatest.low = max(greatest.low, right[i * LEFT_LINE + local / 8u * 2u]);
+    greatest.high = max(greatest.high, right[i * LEFT_LINE + local / 8u * 2u + 1u]);
+  }
+  return greatest;
+}
+
+/** The sum of what the eight invocations of each row hold, in a fixed order. */
+fn sumOf(mine: Rows, local: u32) -> Rows {
+  share(mine, local);
+  var sum: Rows;
+  for (var i = 0u; i < 8u; i++) {
+    sum.low += right[i * LEFT_LINE + local / 8u * 2u];
+    sum.high += right[i * LEFT_LINE + local / 8u * 2u + 1u];
+  }
+  return sum;
+}
+
+fn share(mine: Rows, local: u32) {
+  workgroupBarrier();
+  right[local % 8u * LEFT_LINE + local / 8u * 2u] = mine.low;
+  right[local % 8u * LEFT_LINE + local / 8u * 2u + 1u] = mine.high;
+  workgroupBarrier();
+}

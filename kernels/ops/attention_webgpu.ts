@@ -1,0 +1,158 @@
+/**
+ * How attention and its gradient are shared out over workgroups. The kernels
+ * are tiled: no tensor of queries times keys is ever in memory.
+ */
+
+import { elementwise } from "../webgpu/elementwise.ts";
+import type { Dispatch, WgslTensor, WgslWriter } from "../webgpu/writer.ts";
+import type { AttentionAttributes } from "./attention.ts";
+
+/** Rows of a tile: `ROWS` of `attention_tile.wgsl`. */
+const TILE_ROWS = 64;
+
+/** Output columns of a block: what `Mixture` of `attention_tile.wgsl` counts by. */
+const BLOCK_COLUMNS = 32;
+
+/** Vectors that `left` of `attention_tile.wgsl` holds of outputs, in blocks: more need more splits. */
+const CHUNK_COLUMNS = 32;
+
+/** Up to so many rows of one key head get a workgroup each: of a tile, most would be idle. */
+const FEW_ROWS_MAX = 16;
+
+/** Widest head: the kernel for few rows holds a query in a workgroup, four elements to an invocation. */
+const HEAD_WIDTH_MAX = 256;
+
+const LAYOUT = new URL("./attention_layout.wgsl", import.meta.url);
+const TILE = new URL("./attention_tile.wgsl", import.meta.url);
+const FORWARD = new URL("./attention.wgsl", import.meta.url);
+const FEW = new URL("./attention_few.wgsl", import.meta.url);
+const ROW_SUMS = new URL("./attention_row_sums.wgsl", import.meta.url);
+const QUERY_GRADIENT = new URL("./attention_query_gradient.wgsl", import.meta.url);
+const KEY_VALUE_GRADIENT = new URL("./attention_key_value_gradient.wgsl", import.meta.url);
+
+/** `y` and `logSumExp` from `q`, `k` and `v`. */
+export function attend(
+  writer: WgslWriter,
+  [q, k, v]: readonly WgslTensor[],
+  [y, logSumExp]: readonly WgslTensor[],
+  attributes: AttentionAttributes,
+): void {
+  const rows = rowsOf(q, attributes);
+  const kernel = {
+    types: { Q: q.storage, K: k.storage, V: v.storage, Y: y.storage, LogSumExp: logSumExp.storage },
+    bindings: [q, k, v, y, logSumExp],
+  };
+  writer.dispatch(
+    rows <= FEW_ROWS_MAX
+      ? perHead(writer, [q, k], attributes, { ...kernel, source: [LAYOUT, FEW] }, rows, 1)
+      : tiled(writer, [q, k], attributes, { ...kernel, source: [LAYOUT, TILE, FORWARD] }, rows, 4),
+  );
+}
+
+/** `dq`, `dk` and `dv`; the probabilities are computed again from `logSumExp`. */
+export function attendBackwards(
+  writer: WgslWriter,
+  [q, k, v, y, logSumExp, dy]: readonly WgslTensor[],
+  [dq, dk, dv]: readonly WgslTensor[],
+  attributes: AttentionAttributes,
+): void {
+  const rowSums = writer.scratch("f32", logSumExp.shape);
+  writer.dispatch(elementwise(writer.limits, rowSums, {
+    source: [ROW_SUMS],
+    types: { Y: y.storage, Upstream: dy.storage },
+    constants: { QUERIES: q.shape[1], HEADS: attributes.heads, WIDTH: attributes.headWidth },
+    bindings: [y, dy, rowSums],
+  }));
+  const types = {
+    Q: q.storage,
+    K: k.storage,
+    V: v.storage,
+    Upstream: dy.storage,
+    LogSumExp: logSumExp.storage,
+  };
+  const given = [q, k, v, dy, logSumExp, rowSums];
+  writer.dispatch(tiled(
+    writer,
+    [q, k],
+    attributes,
+    {
+      source: [LAYOUT, TILE, QUERY_GRADIENT],
+      types: { ...types, ByQuery: dq.storage },
+      bindings: [...given, dq],
+    },
+    rowsOf(q, attributes),
+    4,
+  ));
+  // Half as many columns for each workgroup: it holds two gradients.
+  writer.dispatch(tiled(
+    writer,
+    [q, k],
+    attributes,
+    {
+      source: [LAYOUT, TILE, KEY_VALUE_GRADIENT],
+      types: { ...types, ByKey: dk.storage, ByValue: dv.storage },
+      bindings: [...given, dk, dv],
+    },
+    k.shape[1],
+    2,
+  ));
+}
+
+type Kernel = Pick<Dispatch, "source" | "types" | "bindings">;
+
+/** Rows that share a key head. */
+function rowsOf(q: WgslTensor, { heads, keyValueHeads }: AttentionAttributes): number {
+  return q.shape[1] * heads / keyValueHeads;
+}
+
+/** A workgroup for each tile of rows, and of the head's width no more than `blocksMax` blocks. */
+function tiled(
+  writer: WgslWriter,
+  shapedLike: readonly [WgslTensor, WgslTensor],
+  attributes: AttentionAttributes,
+  kernel: Kernel,
+  rows: number,
+  blocksMax: number,
+): Dispatch {
+  const columns = Math.ceil(attributes.headWidth / BLOCK_COLUMNS);
+  const blocks = Math.min(columns, blocksMax);
+  const tiles = Math.ceil(rows / TILE_ROWS);
+  const dispatch = perHead(writer, shapedLike, attributes, kernel, tiles, Math.ceil(columns / blocks));
+  // As many columns at once as fit: a power of two of them, as it must divide a tile's.
+  const chunk = CHUNK_COLUMNS / 2 ** Math.ceil(Math.log2(blocks));
+  return { ...dispatch, constants: { ...dispatch.constants, BLOCKS: blocks, CHUNK: chunk } };
+}
+
+/** `tiles · splits` workgroups for each key head of each sequence. */
+function perHead(
+  { limits }: WgslWriter,
+  [q, k]: readonly [WgslTensor, WgslTensor],
+  { heads, keyValueHeads, headWidth }: AttentionAttributes,
+  kernel: Kernel,
+  tiles: number,
+  splits: number,
+): Dispatch {
+  if (headWidth > HEAD_WIDTH_MAX) {
+    throw new TypeError(
+      `Cannot plan attention: a head is ${headWidth} wide, and its kernels take up to ${HEAD_WIDTH_MAX}`,
+    );
+  }
+  const [batch, queries] = q.shape;
+  const count = batch * keyValueHeads * tiles * splits;
+  const x = Math.min(count, limits.workgroupsPerDimension);
+  return {
+    ...kernel,
+    constants: {
+      BATCH: batch,
+      QUERIES: queries,
+      KEYS: k.shape[1],
+      KEY_HEADS: keyValueHeads,
+      GROUP: heads / keyValueHeads,
+      WIDTH: headWidth,
+      TILES: tiles,
+      SPLITS: splits,
+    },
+    floats: { SCALE: 1 / Math.sqrt(headWidth) },
+    workgroups: [x, Math.ceil(count / x), 1],
+  };
+}
