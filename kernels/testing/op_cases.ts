@@ -146,6 +146,8 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
     magnitudes: ([, , v]) => [greatestOf(v), 1],
     formula: ([q, k, v], { heads, keyValueHeads, headWidth }) =>
       attentionFormula(q, k, v, heads, keyValueHeads, headWidth),
+    // Past a tile of 64 rows (of two heads each) and of 32 keys; and many keys for a few queries.
+    edges: [{ length: 33, past: 32, group: 2, half: 17 }, { length: 2, past: 1050, half: 3 }],
     scales: MODERATE,
     tolerance: 1e-4,
   },
@@ -213,6 +215,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
         ),
       ];
     },
+    edges: [{ length: 33, past: 32, group: 2, half: 17 }],
     scales: [1e-6, 1, 4],
     tolerance: 1e-4,
   },
