@@ -7,7 +7,7 @@
  */
 
 /** What a buffer is for. WebGPU lets no buffer be both computed on and mapped. */
-export type BufferKind = "storage" | "readback";
+export type BufferKind = "storage" | "uniform" | "readback";
 
 /** A buffer of a pool. */
 export interface PooledBuffer {
@@ -34,6 +34,7 @@ export interface BufferPoolOptions {
 /** Flags of `GPUBufferUsage`, which is not a global name wherever WebGPU is. */
 const USAGE: Readonly<Record<BufferKind, number>> = {
   storage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST
+  uniform: 0x40 | 0x08, // UNIFORM | COPY_DST
   readback: 0x01 | 0x08, // MAP_READ | COPY_DST
 };
 

@@ -8,12 +8,14 @@ import type { Precision } from "../device.ts";
 import type { Graph, Value } from "../graph.ts";
 import type { OpRow } from "../op.ts";
 import { OPS } from "../ops.ts";
+import type { BufferPool } from "./buffers.ts";
 import { narrowValues, shadowedInputs } from "./narrow.ts";
 import { Pipelines } from "./pipelines.ts";
-import { planGraph } from "./plan.ts";
+import { planGraph, type Step } from "./plan.ts";
 import { ReadyPlan } from "./ready_plan.ts";
 import { Recent } from "./recent.ts";
 import { ShaderFiles } from "./shader.ts";
+import { layoutSizes } from "./sizes.ts";
 import type { Held } from "./tensors.ts";
 import type { WgslLimits } from "./writer.ts";
 
@@ -26,12 +28,14 @@ const PLANS_MAX = 32;
 /** Compiles graphs for one GPU. */
 export class Compiler {
   readonly #gpu: GPUDevice;
+  readonly #pool: BufferPool;
   readonly #limits: WgslLimits;
   readonly #files = new ShaderFiles();
   readonly #pipelines: Pipelines;
 
-  constructor(gpu: GPUDevice, limits: WgslLimits) {
+  constructor(gpu: GPUDevice, pool: BufferPool, limits: WgslLimits) {
     this.#gpu = gpu;
+    this.#pool = pool;
     this.#limits = limits;
     this.#pipelines = new Pipelines(gpu, PIPELINES_MAX);
   }
@@ -50,7 +54,8 @@ export class Compiler {
     const halves = precision === "f16" && this.#limits.f16;
     const narrow = halves ? narrowValues(graph) : undefined;
     const shadowed = halves ? shadowedInputs(graph) : undefined;
-    return new CompiledGraph(graph, (given) => this.#plan(graph, given, narrow, shadowed));
+    const forget = ({ ready: { sizesBuffer } }: BoundPlan) => sizesBuffer && this.#pool.give(sizesBuffer);
+    return new CompiledGraph(graph, (given) => this.#plan(graph, given, narrow, shadowed), forget);
   }
 
   async #plan(
@@ -70,8 +75,13 @@ export class Compiler {
         return [step, await this.#pipelines.compile(`Cannot compile ${step.op}`, text)] as const;
       })),
     );
+    const sizes = layoutSizes(steps);
+    const { words } = sizes;
+    const sizesBuffer = words.length > 0 ? this.#pool.take(words.byteLength, "uniform") : undefined;
+    if (sizesBuffer) this.#gpu.queue.writeBuffer(sizesBuffer.gpu, 0, words);
+    const pipelineOf = (step: Step) => pipelines.get(step)!;
     return {
-      ready: new ReadyPlan(this.#gpu, plan, (step) => pipelines.get(step)!),
+      ready: new ReadyPlan({ device: this.#gpu, plan, pipelineOf, sizes, sizesBuffer }),
       ranges: integerRanges(graph, shapes),
     };
   }
@@ -88,11 +98,21 @@ export class CompiledGraph {
   readonly graph: Graph;
   readonly #plan: (given: readonly Held[]) => Promise<BoundPlan>;
   /** By what distinguishes them: types, storages and sizes of their inputs. */
-  readonly #plans = new Recent<BoundPlan>(PLANS_MAX);
+  readonly #plans: Recent<BoundPlan>;
 
-  constructor(graph: Graph, plan: (given: readonly Held[]) => Promise<BoundPlan>) {
+  constructor(
+    graph: Graph,
+    plan: (given: readonly Held[]) => Promise<BoundPlan>,
+    forget: (plan: BoundPlan) => void,
+  ) {
     this.graph = graph;
     this.#plan = plan;
+    this.#plans = new Recent(PLANS_MAX, forget);
+  }
+
+  /** Forgets all plans. */
+  dispose(): void {
+    this.#plans.clear();
   }
 
   /**

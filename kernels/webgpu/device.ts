@@ -111,7 +111,7 @@ export class WebGpuDevice implements Device {
     });
     this.#arena = new Arena(this.#pool);
     this.#tensors = new Tensors(this.name, this.#pool);
-    this.#compiler = new Compiler(device, this.#limits);
+    this.#compiler = new Compiler(device, this.#pool, this.#limits);
     this.lost = device.lost.then(({ message, reason }) => this.#end(message || reason || "no reason given"));
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -166,9 +166,10 @@ export class WebGpuDevice implements Device {
             const given = [...gatherInputs(graph, inputs, find).values()];
             return this.#turns.take(() => this.#run(known, given));
           }),
-        dispose() {
+        dispose: async () => {
+          const known = compiled;
           compiled = undefined;
-          return Promise.resolve();
+          await this.#turns.take(() => known?.dispose());
         },
       };
     });
@@ -241,6 +242,7 @@ export class WebGpuDevice implements Device {
         this.#pool.mustExist([
           ...this.#arena.buffers,
           ...fresh,
+          ...(ready.sizesBuffer ? [ready.sizesBuffer] : []),
           ...given.map(({ buffer }) => buffer),
           ...shadowed.map(({ shadow }) => shadow!.buffer),
         ]);

@@ -20,7 +20,7 @@ export function elementwise(
   const x = Math.min(groups, limits.workgroupsPerDimension);
   return {
     ...dispatch,
-    constants: { COUNT: count, ...dispatch.constants },
+    sizes: { COUNT: count, ...dispatch.sizes },
     workgroups: [x, Math.ceil(groups / x), 1],
   };
 }

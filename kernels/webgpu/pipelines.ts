@@ -40,7 +40,7 @@ export class Pipelines {
     // Not the asynchronous way: Dawn's binding asks in a loop whether it is done, and on a machine whose
     // cores are all taken it asks so often that minutes pass.
     const pipeline = device.createComputePipeline({
-      layout: "auto",
+      layout: this.#layoutOf(text),
       compute: { module, entryPoint: "main" },
     });
     const errors = await Promise.all([device.popErrorScope(), device.popErrorScope()]);
@@ -48,4 +48,30 @@ export class Pipelines {
     if (error) throw new Error(`${subject}: ${error.message}`);
     return pipeline;
   }
+
+  /** What a kernel declares, whether it uses it or not: which WebGPU's own layouts depend on. */
+  #layoutOf(text: string): GPUPipelineLayout {
+    const storage = [...text.matchAll(STORAGE_BINDING)].map(([_all, binding, access]) => ({
+      binding: Number(binding),
+      type: access === "read" ? "read-only-storage" as const : "storage" as const,
+    }));
+    const uniform = [...text.matchAll(UNIFORM_BINDING)].map(([_all, binding]) => ({
+      binding: Number(binding),
+      type: "uniform" as const,
+    }));
+    const layouts = uniform.length > 0 ? [storage, uniform] : [storage];
+    return this.#device.createPipelineLayout({
+      bindGroupLayouts: layouts.map((entries) =>
+        this.#device.createBindGroupLayout({
+          entries: entries.map(({ binding, type }) => ({ binding, visibility: COMPUTE, buffer: { type } })),
+        })
+      ),
+    });
+  }
 }
+
+const STORAGE_BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>/g;
+const UNIFORM_BINDING = /@group\(1\)\s*@binding\((\d+)\)\s*var<uniform>/g;
+
+/** `GPUShaderStage.COMPUTE` */
+const COMPUTE = 4;

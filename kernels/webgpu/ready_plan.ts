@@ -6,6 +6,7 @@
 import type { PooledBuffer } from "./buffers.ts";
 import type { Place, Plan, Step } from "./plan.ts";
 import { Recent } from "./recent.ts";
+import type { SizesLayout } from "./sizes.ts";
 
 /** Sets of buffers per step whose binding is kept. Buffers take turns, so a few cover most runs. */
 const BINDINGS_KEPT = 4;
@@ -13,22 +14,49 @@ const BINDINGS_KEPT = 4;
 /** Buffer that lies at a place in a run. */
 export type BufferAt = (place: Place) => PooledBuffer;
 
+/** What a plan needs besides its buffers. */
+export interface ReadyPlanParts {
+  readonly device: GPUDevice;
+  readonly plan: Plan;
+  /** Each step's compiled kernel. */
+  readonly pipelineOf: (step: Step) => GPUComputePipeline;
+  /** Where each step finds its sizes. */
+  readonly sizes: SizesLayout;
+  /** What they lie in; absent if no step has any. */
+  readonly sizesBuffer: PooledBuffer | undefined;
+}
+
 /** A plan with its kernels. */
 export class ReadyPlan {
   readonly plan: Plan;
+  /** What the steps' sizes lie in; absent if no step has any. */
+  readonly sizesBuffer: PooledBuffer | undefined;
   readonly #device: GPUDevice;
   readonly #casts: ReadonlyMap<number, ReadyStep>;
   readonly #steps: readonly ReadyStep[];
 
-  /** @param pipelineOf each step's compiled kernel. */
-  constructor(device: GPUDevice, plan: Plan, pipelineOf: (step: Step) => GPUComputePipeline) {
+  constructor({ device, plan, pipelineOf, sizes, sizesBuffer }: ReadyPlanParts) {
     this.plan = plan;
+    this.sizesBuffer = sizesBuffer;
     this.#device = device;
     const ready = (step: Step): ReadyStep => {
       const pipeline = pipelineOf(step);
       const { dispatch: { workgroups }, places, bytes } = step;
       const layout = pipeline.getBindGroupLayout(0);
-      return { pipeline, layout, workgroups, places, bytes, bindings: new Recent(BINDINGS_KEPT) };
+      const own = sizes.places.get(step);
+      const group = own && device.createBindGroup({
+        layout: pipeline.getBindGroupLayout(1),
+        entries: [{ binding: 0, resource: { buffer: sizesBuffer!.gpu, ...own } }],
+      });
+      return {
+        pipeline,
+        layout,
+        workgroups,
+        places,
+        bytes,
+        sizes: group,
+        bindings: new Recent(BINDINGS_KEPT),
+      };
     };
     this.#steps = plan.steps.map(ready);
     this.#casts = new Map([...plan.casts].map(([input, cast]) => [input, ready(cast)]));
@@ -47,6 +75,7 @@ export class ReadyPlan {
   #encode(pass: GPUComputePassEncoder, step: ReadyStep, at: BufferAt): void {
     pass.setPipeline(step.pipeline);
     pass.setBindGroup(0, this.#bind(step, at));
+    if (step.sizes) pass.setBindGroup(1, step.sizes);
     pass.dispatchWorkgroups(...step.workgroups);
   }
 
@@ -74,5 +103,6 @@ interface ReadyStep {
   readonly workgroups: readonly [number, number, number];
   readonly places: readonly Place[];
   readonly bytes: readonly number[];
+  readonly sizes: GPUBindGroup | undefined;
   readonly bindings: Recent<GPUBindGroup>;
 }

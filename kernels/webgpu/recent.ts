@@ -4,10 +4,15 @@
 export class Recent<Item> {
   readonly #items = new Map<string, Item>();
   readonly #count: number;
+  readonly #forgotten: (item: Item) => void;
 
-  /** @param count kept at most, at least 1. */
-  constructor(count: number) {
+  /**
+   * @param count kept at most, at least 1.
+   * @param forgotten called with each that is kept no longer.
+   */
+  constructor(count: number, forgotten: (item: Item) => void = () => {}) {
     this.#count = count;
+    this.#forgotten = forgotten;
   }
 
   /** How many are kept now. */
@@ -24,14 +29,20 @@ export class Recent<Item> {
   }
 
   set(key: string, item: Item): void {
-    this.#items.delete(key);
+    this.delete(key);
     this.#items.set(key, item);
     if (this.#items.size <= this.#count) return;
     const [oldest] = this.#items.keys();
-    this.#items.delete(oldest);
+    this.delete(oldest);
   }
 
   delete(key: string): void {
-    this.#items.delete(key);
+    const item = this.#items.get(key);
+    if (!this.#items.delete(key)) return;
+    this.#forgotten(item!);
+  }
+
+  clear(): void {
+    for (const key of [...this.#items.keys()]) this.delete(key);
   }
 }

@@ -14,3 +14,15 @@ Deno.test("what was not asked for longest is forgotten", () => {
   assert.equal(recent.size, 2);
   assert.equal(recent.get("a"), 4);
 });
+
+Deno.test("whatever is forgotten is told of, once", () => {
+  const forgotten: number[] = [];
+  const recent = new Recent<number>(1, (item) => forgotten.push(item));
+  recent.set("a", 1);
+  recent.set("a", 2);
+  recent.set("b", 3);
+  recent.delete("a");
+  recent.clear();
+  recent.clear();
+  assert.deepEqual(forgotten, [1, 2, 3]);
+});

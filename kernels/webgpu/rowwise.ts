@@ -35,7 +35,8 @@ export function rowwise(
 ): Dispatch {
   return {
     ...dispatch,
-    constants: { ROWS: rows, WIDTH: width, THREADS: threadsOf(width), ...dispatch.constants },
+    sizes: { ROWS: rows, ...dispatch.sizes },
+    constants: { WIDTH: width, THREADS: threadsOf(width), ...dispatch.constants },
     workgroups: workgroupsOf(limits, rows),
   };
 }

@@ -8,6 +8,7 @@ const LIMITS: WgslLimits = {
   workgroupStorageBytes: 16_384,
   workgroupInvocations: 256,
   workgroupsPerDimension: 65_535,
+  software: false,
 };
 
 Deno.test("there is a workgroup for each row, within the limits, and few are idle", () => {

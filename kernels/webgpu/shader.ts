@@ -26,14 +26,20 @@ export class ShaderFiles {
    *
    * @throws {TypeError} if a number has no WGSL literal.
    */
-  textOf({ source, constants = {}, floats = {}, tables = {}, types = {} }: Dispatch): string {
+  textOf({ source, sizes = {}, constants = {}, floats = {}, tables = {}, types = {} }: Dispatch): string {
     const lines: string[] = [];
     if (Object.values(types).includes("f16")) lines.push("enable f16;");
     for (const [name, storage] of Object.entries(types)) lines.push(`alias ${name} = ${storage};`);
     for (const [name, value] of Object.entries(constants)) lines.push(constant(name, value));
     for (const [name, value] of Object.entries(floats)) lines.push(float(name, value));
     for (const [name, numbers] of Object.entries(tables)) lines.push(table(name, numbers));
-    return [...lines, ...source.map(({ href }) => this.#texts.get(href)!)].join("\n");
+    const texts = source.map(({ href }) => this.#texts.get(href)!);
+    const names = Object.keys(sizes);
+    if (names.length === 0) return [...lines, ...texts].join("\n");
+    const members = names.map((name) => `${name}: u32`).join(", ");
+    lines.push(`struct Sizes_ { ${members} }`, "@group(1) @binding(0) var<uniform> sizes_: Sizes_;");
+    const words = new RegExp(`\\b(${names.join("|")})\\b`, "g");
+    return [...lines, ...texts.map((text) => text.replaceAll(words, "sizes_.$1"))].join("\n");
   }
 }
 

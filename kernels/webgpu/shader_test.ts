@@ -26,6 +26,16 @@ Deno.test("numbers become literals of their type", () => {
   ]);
 });
 
+Deno.test("sizes are read where the files name them", async () => {
+  const files = new ShaderFiles();
+  const source = [new URL("./cast.wgsl", import.meta.url)];
+  await files.load(source);
+  const text = files.textOf({ ...EMPTY, source, sizes: { COUNT: 5 } });
+  assert.ok(text.includes("struct Sizes_ { COUNT: u32 }"));
+  assert.ok(text.includes("if (i < sizes_.COUNT)"));
+  assert.equal(text, files.textOf({ ...EMPTY, source, sizes: { COUNT: 6 } }), "one kernel for all of them");
+});
+
 Deno.test("numbers without a literal are refused", () => {
   const files = new ShaderFiles();
   for (

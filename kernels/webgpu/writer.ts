@@ -39,7 +39,13 @@ export interface Dispatch {
    * `f32`, true and false as `bool`.
    */
   readonly source: readonly URL[];
-  /** Sizes and numbers that this dispatch is specialised by. */
+  /**
+   * Whole numbers that differ from one micro-batch's size to the next. The files name them as they name
+   * `constants`, but not where WGSL asks for a constant (the length of an array, say); in return one
+   * compiled kernel serves all of their values. In a file each stands for itself wherever it is a word.
+   */
+  readonly sizes?: Readonly<Record<string, number>>;
+  /** Sizes and numbers that this dispatch is specialised by: a kernel is compiled for each set of values. */
   readonly constants?: Readonly<Record<string, number | boolean>>;
   /** Numbers that stay `f32` even when they are whole. */
   readonly floats?: Readonly<Record<string, number>>;
