@@ -4,6 +4,7 @@
  * learns nothing, and costs next to nothing.
  */
 
+import { MICRO_BATCHES_MAX } from "../actors/limits.ts";
 import { type Dataset, type Manifest, parseManifest, type TokenBatch } from "../run/mod.ts";
 
 /** What of a counting run can be chosen. */
@@ -18,7 +19,7 @@ export interface CountingRun {
   readonly rebalance?: Partial<Manifest["rebalance"]>;
 }
 
-/** Tokens of a micro-batch: its step and its number. */
+/** Tokens of a micro-batch: its step and its name. */
 export const TOKENS_PER_MICRO_BATCH = 2;
 
 /** The manifest of a counting run: the smallest model that can be cut into so many stages. */
@@ -42,15 +43,26 @@ export function countingManifest(
   }));
 }
 
-/** Micro-batches that say which they are: `[1, 2]`, step and number, as tokens and as targets. */
-export const countingData: Pick<Dataset, "corpus" | "microBatch" | "validationBatch"> = {
-  corpus: "0".repeat(64),
-  microBatch: named,
-  validationBatch: (index) => named(0, index),
-};
+/**
+ * Micro-batches that say which they are: `[1, 2]`, step and name, as tokens and as targets.
+ *
+ * @param corpus number of the data that they are from.
+ */
+export function countingData(corpus = 0): Pick<Dataset, "corpus" | "microBatch" | "validationBatch"> {
+  const batch = (step: number, microBatch: number): TokenBatch => {
+    const name = corpus * MICRO_BATCHES_MAX + microBatch;
+    return { tokens: Int32Array.of(step, name), targets: Int32Array.of(step, name) };
+  };
+  return {
+    corpus: corpus.toString(16).padStart(64, "0"),
+    microBatch: batch,
+    validationBatch: (index) => batch(0, index),
+  };
+}
 
-function named(step: number, index: number): TokenBatch {
-  return { tokens: Int32Array.of(step, index), targets: Int32Array.of(step, index) };
+/** What a micro-batch's name holds. */
+export function nameParts(name: number): { readonly microBatch: number; readonly corpus: number } {
+  return { microBatch: name % MICRO_BATCHES_MAX, corpus: Math.floor(name / MICRO_BATCHES_MAX) };
 }
 
 /** Loss of a micro-batch, in nats over its tokens: another number for each, so that a sum tells what it holds. */

@@ -22,7 +22,7 @@ import {
   type StateManifest,
   type StepUpdate,
 } from "../stages/mod.ts";
-import { countingLoss, TOKENS_PER_MICRO_BATCH } from "./counting_run.ts";
+import { countingLoss, nameParts, TOKENS_PER_MICRO_BATCH } from "./counting_run.ts";
 
 /** A step that a stage has taken. */
 export interface AppliedSum {
@@ -31,6 +31,8 @@ export interface AppliedSum {
   readonly step: number;
   /** How often each micro-batch of the step is in the sum. */
   readonly counts: Float32Array;
+  /** Number of the data of each micro-batch, as often as that is in the sum. */
+  readonly corpora: Float32Array;
   /** How many micro-batches of other steps are in it. */
   readonly strays: number;
   /** What stands for the new state's bits. */
@@ -65,9 +67,10 @@ export interface CountingStageOptions {
 interface Kept {
   readonly step: number;
   readonly microBatch: number;
+  readonly corpus: number;
 }
 
-/** Numbers of an activation or gradient: step, micro-batch, the stage that it leaves, and one spare. */
+/** Numbers of an activation or gradient: step, micro-batch, the stage that it leaves, and whose data it is. */
 const HIDDEN_SHAPE = [1, TOKENS_PER_MICRO_BATCH, 2];
 
 /** One slice of a counting run. */
@@ -80,8 +83,9 @@ export class CountingStage implements Stage {
   readonly #watcher: StageWatcher;
   readonly #kept = new Map<string, Kept>();
   /**
-   * A place for each micro-batch, one for strays, and one whose rounding depends on
-   * the order of the sum: two sums of the same micro-batches differ there, as they do in a model.
+   * A place for each micro-batch, one for strays, one whose rounding depends on the order of the
+   * sum: two sums of the same micro-batches differ there, as they do in a model; and a place for
+   * each micro-batch's data.
    */
   #sum: Float32Array;
   #step = 0;
@@ -95,7 +99,7 @@ export class CountingStage implements Stage {
     this.parameters = this.#layout.size;
     this.#microBatches = manifest.microBatchesPerStep;
     this.#watcher = watcher ?? {};
-    this.#sum = new Float32Array(this.#microBatches + 2);
+    this.#sum = new Float32Array(2 * this.#microBatches + 2);
   }
 
   get step(): number {
@@ -127,7 +131,7 @@ export class CountingStage implements Stage {
         return { kind: "logits", logits: { dataType: "f32", shape: [1, 1], data: new Float32Array(1) } };
       }
       const target = nameIn(targets);
-      if (target.step !== named.step || target.microBatch !== named.microBatch) {
+      if (!isSame(target, named)) {
         throw new TypeError(`Cannot forward ${key}: its targets are of another micro-batch`);
       }
       return { kind: "loss", lossSum: countingLoss(named.microBatch), tokens: TOKENS_PER_MICRO_BATCH };
@@ -149,7 +153,7 @@ export class CountingStage implements Stage {
       }
       if (gradient !== undefined) {
         const back = hiddenFrom(gradient, this.index + 1);
-        if (back.step !== kept.step || back.microBatch !== kept.microBatch) {
+        if (!isSame(back, kept)) {
           throw new TypeError(`Cannot take ${key} back: the gradient is of another micro-batch`);
         }
       }
@@ -181,6 +185,7 @@ export class CountingStage implements Stage {
       stage: this.index,
       step,
       counts,
+      corpora: gradientSum.subarray(this.#microBatches + 2),
       strays: gradientSum[this.#microBatches],
       check: this.#check,
     });
@@ -227,9 +232,10 @@ export class CountingStage implements Stage {
     return Promise.resolve();
   }
 
-  #count({ step, microBatch }: Kept): void {
+  #count({ step, microBatch, corpus }: Kept): void {
     const known = step === this.#step && microBatch < this.#microBatches;
     this.#sum[known ? microBatch : this.#microBatches]++;
+    if (known) this.#sum[this.#microBatches + 2 + microBatch] += corpus;
     this.#sum[this.#microBatches + 1] += Math.sin(microBatch + 1);
     this.#watcher.counted?.({ stage: this.index, step, microBatch, check: this.#check });
   }
@@ -246,29 +252,35 @@ function layoutOf(manifest: Manifest, index: number): StageLayout {
   return layout;
 }
 
-function hidden({ step, microBatch }: Kept, stage: number): HostTensor {
-  return { dataType: "f32", shape: HIDDEN_SHAPE, data: Float32Array.of(step, microBatch, stage, 0) };
+function isSame(one: Kept, other: Kept): boolean {
+  return one.step === other.step && one.microBatch === other.microBatch && one.corpus === other.corpus;
+}
+
+function hidden({ step, microBatch, corpus }: Kept, stage: number): HostTensor {
+  return { dataType: "f32", shape: HIDDEN_SHAPE, data: Float32Array.of(step, microBatch, stage, corpus) };
 }
 
 function nameIn({ dataType, data }: HostTensor): Kept {
   if (dataType !== "i32" || data.length !== TOKENS_PER_MICRO_BATCH) {
     throw new TypeError(`Cannot read a name: found ${data.length} numbers of ${dataType}`);
   }
-  return kept(data);
+  const { microBatch, corpus } = nameParts(data[1]);
+  return kept(data[0], microBatch, corpus);
 }
 
 function hiddenFrom({ dataType, data }: HostTensor, stage: number): Kept {
   if (dataType !== "f32" || data.length !== 2 * TOKENS_PER_MICRO_BATCH || data[2] !== stage) {
     throw new TypeError(`Cannot read hidden states: they are not those of stage ${stage}`);
   }
-  return kept(data);
+  const [step, microBatch, , corpus] = data;
+  return kept(step, microBatch, corpus);
 }
 
-function kept([step, microBatch]: Float32Array | Int32Array): Kept {
-  if (!Number.isSafeInteger(step) || !Number.isSafeInteger(microBatch) || step < 0 || microBatch < 0) {
-    throw new TypeError(`Cannot read a name: step ${step}, micro-batch ${microBatch}`);
+function kept(step: number, microBatch: number, corpus: number): Kept {
+  if (![step, microBatch, corpus].every((number) => Number.isSafeInteger(number) && number >= 0)) {
+    throw new TypeError(`Cannot read a name: step ${step}, micro-batch ${microBatch} of data ${corpus}`);
   }
-  return { step, microBatch };
+  return { step, microBatch, corpus };
 }
 
 /** 32 bits over what came before and what is applied now. */

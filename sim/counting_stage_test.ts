@@ -7,8 +7,14 @@ import { SimulatedSwarm } from "./swarm.ts";
 const manifest = countingManifest({ stages: 3, microBatchesPerStep: 4, steps: 5 });
 
 /** A micro-batch there and back through all stages, with `accumulate` at those named. */
-async function walk(stages: readonly CountingStage[], step: number, microBatch: number, mask = [0, 1, 2]) {
-  const batch = countingData.microBatch(step, microBatch);
+async function walk(
+  stages: readonly CountingStage[],
+  step: number,
+  microBatch: number,
+  mask = [0, 1, 2],
+  corpus = 0,
+) {
+  const batch = countingData(corpus).microBatch(step, microBatch);
   const shape = [1, 2];
   let input: Parameters<CountingStage["forward"]>[1] = { dataType: "i32", shape, data: batch.tokens };
   const targets = { dataType: "i32" as const, shape, data: batch.targets };
@@ -35,7 +41,7 @@ Deno.test("the sum of gradients says how often each micro-batch was counted", as
   const stages = [0, 1, 2].map((index) => new CountingStage({ manifest, index, watcher }));
   assert.equal(await walk(stages, 0, 2), 3);
   await walk(stages, 0, 2, [1]);
-  await walk(stages, 0, 0);
+  await walk(stages, 0, 0, [0, 1, 2], 7);
   await walk(stages, 7, 3, [0]);
   assert.deepEqual(stages.map(({ kept }) => kept), [0, 0, 0]);
   assert.equal(counted.length, 8);
@@ -44,8 +50,9 @@ Deno.test("the sum of gradients says how often each micro-batch was counted", as
   }
   assert.deepEqual(sums.map(({ counts }) => [...counts]), [[1, 0, 1, 0], [1, 0, 2, 0], [1, 0, 1, 0]]);
   assert.deepEqual(sums.map(({ strays }) => strays), [1, 0, 0]);
+  assert.deepEqual(sums.map(({ corpora }) => [...corpora]), new Array(3).fill([7, 0, 0, 0]));
   assert.deepEqual(sums.map(({ step }) => step), [0, 0, 0]);
-  assert.deepEqual([...await stages[0].gradientSum()], [0, 0, 0, 0, 0, 0]);
+  assert.deepEqual([...await stages[0].gradientSum()], new Array(10).fill(0));
 });
 
 Deno.test("a state travels, and one that was tampered with is refused", async () => {
@@ -95,7 +102,7 @@ Deno.test("a swarm of counting stages counts each micro-batch once, to the end",
   const sums: AppliedSum[] = [];
   const swarm = new SimulatedSwarm({
     manifest,
-    dataset: countingData,
+    dataset: countingData(),
     seed: 1,
     openStage: (index) =>
       Promise.resolve(new CountingStage({ manifest, index, watcher: { applied: (sum) => sums.push(sum) } })),

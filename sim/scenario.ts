@@ -19,6 +19,8 @@ const scenarioSchema = z.strictObject({
   microBatchesPerStep: z.int().min(1).max(4096),
   /** Peers that feed data; they are named `trainer-0`, `trainer-1`, … */
   trainers: z.int().min(1).max(64),
+  /** Whether each of them has data of its own. */
+  privateData: z.boolean().optional(),
   /** Hosts that are there from the start, and who take the run up again once it heals. */
   hosts: z.array(z.strictObject({ peer: name, stage: z.int().min(0).nullable() })).max(16_384).readonly(),
   /** Time of a micro-batch at a host of usual speed. */
@@ -145,7 +147,9 @@ export function drawScenario(seed: number, kinds: readonly FaultKind[] = USUAL_F
     churn: [],
   };
   const count = FAULTS_MIN + chance.integer(FAULTS_SPREAD);
-  return { ...scenario, faults: drawFaults(kinds, count, scenario, chance) };
+  const faults = drawFaults(kinds, count, scenario, chance);
+  // Drawn last: what else a seed says stays as it was.
+  return { ...scenario, privateData: scenario.trainers > 1 && chance.uniform() < 0.5, faults };
 }
 
 type World = Omit<Scenario, "faults">;

@@ -16,6 +16,7 @@ import { NoCrash } from "./checkers/no_crash.ts";
 import { OneStage } from "./checkers/one_stage.ts";
 import { Progress } from "./checkers/progress.ts";
 import { SameBits } from "./checkers/same_bits.ts";
+import { SameData } from "./checkers/same_data.ts";
 import { WithinBounds } from "./checkers/within_bounds.ts";
 import { countingData, countingManifest } from "./counting_run.ts";
 import { CountingStage, type StageWatcher } from "./counting_stage.ts";
@@ -110,6 +111,7 @@ class World {
   readonly #violations: Violation[] = [];
   readonly #exactlyOnce: ExactlyOnce;
   readonly #sameBits: SameBits;
+  readonly #sameData: SameData;
   readonly #oneStage: OneStage;
   readonly #withinBounds: WithinBounds;
   readonly #progress: Progress;
@@ -137,6 +139,7 @@ class World {
     };
     this.#exactlyOnce = new ExactlyOnce(report);
     this.#sameBits = new SameBits(report);
+    this.#sameData = new SameData(report);
     this.#oneStage = new OneStage(report);
     this.#withinBounds = new WithinBounds(report);
     this.#progress = new Progress(report, scenario);
@@ -156,7 +159,7 @@ class World {
     });
     this.#swarm = new SimulatedSwarm({
       manifest,
-      dataset: countingData,
+      dataset: countingData(),
       seed: scenario.seed,
       durationMs: (peer, work) => this.#durationMs(peer, work),
       snapshotEverySteps,
@@ -245,7 +248,10 @@ class World {
   }
 
   #startTrainer(peer: PeerId): void {
-    if (!this.#swarm.isUp(peer)) this.#swarm.startTrainer(peer, true);
+    if (this.#swarm.isUp(peer)) return;
+    const { privateData, trainers } = this.#scenario;
+    const names = Array.from({ length: trainers }, (_, index) => trainerName(index));
+    this.#swarm.startTrainer(peer, true, countingData(privateData ? 1 + names.indexOf(peer) : 0));
   }
 
   #end(peer: PeerId, how: "stop" | "kill"): void {
@@ -377,6 +383,7 @@ class World {
       applied: (sum) => {
         this.#exactlyOnce.applied(peer, sum);
         this.#sameBits.applied(peer, sum);
+        this.#sameData.applied(peer, sum);
         this.#progress.applied(sum);
         if (this.#progress.resumed) this.#resumedAtMs ??= this.#clock.nowMs();
       },
@@ -398,6 +405,7 @@ class World {
     if (event.kind === "leading" && (this.#goesBack || event.step < this.#progress.step)) {
       this.#goesBack = false;
       this.#sameBits.wentBack(event.step);
+      this.#sameData.wentBack(event.step);
     }
     if (event.kind === "joined") this.#joined++;
     if (event.kind === "lost") this.#lost++;

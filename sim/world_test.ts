@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { HELD_WALKS_MAX } from "../actors/limits.ts";
 import type { StepUpdate } from "../stages/mod.ts";
 import { OneStage } from "./checkers/one_stage.ts";
+import { SameData } from "./checkers/same_data.ts";
 import type { CountingStage } from "./counting_stage.ts";
 import { drawScenario, parseScenario, type Scenario } from "./scenario.ts";
 import { type Outcome, play, type WorldOptions } from "./world.ts";
@@ -122,6 +123,19 @@ Deno.test("a replica that strays is seen", async () => {
       apply.call(stage, peer === "host-0-1" ? { ...update, learningRate: 2 * update.learningRate } : update);
   });
   assert.deepEqual(await checkersThatFire(options), ["same bits"]);
+});
+
+Deno.test("a step of one trainer's data at one stage, and of another's at the next, is seen", () => {
+  const seen: string[] = [];
+  const checker = new SameData(({ words }) => seen.push(words));
+  const sum = { step: 3, counts: Float32Array.of(1, 1), strays: 0, check: 0 };
+  checker.applied("host-0", { ...sum, stage: 0, corpora: Float32Array.of(1, 2) });
+  checker.applied("host-1", { ...sum, stage: 1, corpora: Float32Array.of(1, 2) });
+  assert.deepEqual(seen, []);
+  checker.applied("host-2", { ...sum, stage: 2, corpora: Float32Array.of(1, 1) });
+  assert.deepEqual(seen, [
+    "of step 3 host-2 of stage 2 has applied data 1 1, and host-0 of stage 0 has applied data 1 2",
+  ]);
 });
 
 Deno.test("a host that holds two stages, or counts for two, is seen", () => {

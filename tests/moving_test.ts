@@ -31,7 +31,7 @@ function countingSwarm(
   };
   return new SimulatedSwarm({
     manifest,
-    dataset: countingData,
+    dataset: countingData(),
     seed: 1,
     durationMs: (_, work) => work.kind === "forward" || work.kind === "backward" ? 50 : 2,
     openStage: (index) => Promise.resolve(new CountingStage({ manifest, index, watcher: { applied } })),
