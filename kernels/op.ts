@@ -114,7 +114,7 @@ export interface OpRow<
     shapes: readonly Shape[],
   ): Names<Outputs>;
   /** Writes WGSL dispatches that fill every element of the outputs. */
-  webgpu?(
+  webgpu(
     writer: WgslWriter,
     inputs: WgslTensors<Inputs>,
     outputs: WgslTensors<Outputs>,

@@ -15,5 +15,5 @@ export const accumulate = defineOp({
   shapes: shapeRule("...N, ...N -> ...N"),
   reference: (inputs, outputs) => add.reference(inputs, outputs, {}),
   onnx: (writer, [sum, gradient]) => [writer.node("Add", [sum, gradient])],
-  webgpu: (writer, inputs, outputs) => add.webgpu!(writer, inputs, outputs, {}),
+  webgpu: (writer, inputs, outputs) => add.webgpu(writer, inputs, outputs, {}),
 });

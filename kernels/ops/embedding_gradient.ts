@@ -54,7 +54,7 @@ export const embeddingGradient = defineOp({
       source: [new URL("./embedding_order.wgsl", import.meta.url)],
       bindings: [tokens, order],
     }));
-    zeros.webgpu!(writer, [dtable], [dtable], {});
+    zeros.webgpu(writer, [dtable], [dtable], {});
     const [x, y] = workgroupsOf(writer.limits, count);
     writer.dispatch({
       source: [new URL("./embedding_gradient.wgsl", import.meta.url)],

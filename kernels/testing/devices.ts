@@ -1,8 +1,6 @@
 /** The devices that the common suite runs over. */
 
 import type { Device } from "../device.ts";
-import type { OpRow } from "../op.ts";
-import { type OpName, OPS } from "../ops.ts";
 import { ReferenceDevice } from "../reference/device.ts";
 import { WebGpuDevice, type WebGpuDeviceOptions } from "../webgpu/device.ts";
 import { gpuOf } from "../webgpu/open.ts";
@@ -13,8 +11,6 @@ export interface Candidate {
   readonly name: string;
   /** `undefined` where it is absent. */
   readonly open: (() => Device | Promise<Device>) | undefined;
-  /** Whether it computes with the WGSL of the rows. */
-  readonly wgsl?: true;
 }
 
 /**
@@ -38,16 +34,8 @@ export const DEVICES: readonly Candidate[] = [
   { name: "reference", open: () => new ReferenceDevice() },
   { name: "onnx", open: await findOnnx() },
   { name: "onnx (WebGPU)", open: await findOnnxWebGpu() },
-  ...WGSL_DEVICES.map(({ name, open }): Candidate => ({ name, open: open && (() => open()), wgsl: true })),
+  ...WGSL_DEVICES.map(({ name, open }): Candidate => ({ name, open: open && (() => open()) })),
 ];
-
-/** Those of the ops (of all, unless it is said which) that a candidate can't compute yet. */
-export function lackingOps(
-  { wgsl }: Candidate,
-  ops: readonly OpName[] = Object.keys(OPS) as OpName[],
-): readonly OpName[] {
-  return wgsl ? ops.filter((op) => (OPS[op] as OpRow).webgpu === undefined) : [];
-}
 
 async function findOnnx(): Promise<Candidate["open"]> {
   try {

@@ -6,8 +6,6 @@
 import { bind, type Bindable, checkRange, type IntegerRange, integerRanges } from "../bind.ts";
 import type { Precision } from "../device.ts";
 import type { Graph, Value } from "../graph.ts";
-import type { OpRow } from "../op.ts";
-import { OPS } from "../ops.ts";
 import type { BufferPool } from "./buffers.ts";
 import { narrowValues, shadowedInputs } from "./narrow.ts";
 import { Pipelines } from "./pipelines.ts";
@@ -40,17 +38,8 @@ export class Compiler {
     this.#pipelines = new Pipelines(gpu, PIPELINES_MAX);
   }
 
-  /**
-   * A graph, to be planned when its sizes are known.
-   *
-   * @throws {TypeError} if an op has no kernel for WebGPU.
-   */
+  /** A graph, to be planned when its sizes are known. */
   compile(graph: Graph, precision: Precision): CompiledGraph {
-    const lacking = [...new Set(graph.nodes.map(({ op }) => op))]
-      .filter((op) => (OPS[op] as OpRow).webgpu === undefined);
-    if (lacking.length > 0) {
-      throw new TypeError(`Cannot compile graph: WebGPU has no kernel for ${lacking.join(", ")}`);
-    }
     const halves = precision === "f16" && this.#limits.f16;
     const narrow = halves ? narrowValues(graph) : undefined;
     const shadowed = halves ? shadowedInputs(graph) : undefined;

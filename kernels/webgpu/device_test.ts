@@ -6,7 +6,7 @@ import { differentiate } from "../gradient.ts";
 import { type Graph, GraphBuilder } from "../graph.ts";
 import { Scope } from "../scope.ts";
 import { decoder, type DecoderSizes } from "../testing/decoder.ts";
-import { lackingOps, type OpenWgsl, WGSL_DEVICES } from "../testing/devices.ts";
+import { type OpenWgsl, WGSL_DEVICES } from "../testing/devices.ts";
 import { drawFrom } from "../testing/draw.ts";
 import { evaluate } from "../testing/evaluate.ts";
 import { assertClose, type Tensor64, toHost } from "../testing/tensor64.ts";
@@ -210,49 +210,43 @@ for (const { name, open } of WGSL_DEVICES) {
     await device.close();
   });
 
-  const lacking = lackingOps({ name, open, wgsl: true });
-  Deno.test({
-    name: `${name}: a decoder in 16 bits comes near its loss and gradients in float64` +
-      (lacking.length > 0 ? ` (no kernel: ${lacking.join(", ")})` : ""),
-    ignore: open === undefined || lacking.length > 0,
-    async fn() {
-      const device = await open!();
-      const graph = decoder(SMALL);
-      const names = graph.inputs.filter(({ dataType }) => dataType === "f32").map(({ name }) => name);
-      const { forward, backward } = differentiate(graph, { outputs: ["loss"], accumulate: names });
-      const [batch, length] = [3, 17];
-      const draw = drawFrom(11, 0.5);
-      const inputs: Record<string, Tensor64> = {
-        tokens: draw.integers(0, SMALL.vocabulary - 1, batch, length),
-        targets: draw.integers(-1, SMALL.vocabulary - 1, batch, length),
-        positions: { shape: [length], data: Array.from({ length }, (_, position) => position) },
-        "loss.gradient": { shape: [1], data: [1] },
-      };
-      for (const { name, shape } of graph.inputs.filter(({ name }) => names.includes(name))) {
-        inputs[name] = draw.floats(...shape as number[]);
-        inputs[`${name}.gradientSum`] = { shape: inputs[name].shape, data: inputs[name].data.map(() => 0) };
-      }
-      const expected = evaluate(forward, inputs);
-      const sums = evaluate(backward, { ...inputs, ...expected });
+  test("a decoder in 16 bits comes near its loss and gradients in float64", async (open) => {
+    const device = await open();
+    const graph = decoder(SMALL);
+    const names = graph.inputs.filter(({ dataType }) => dataType === "f32").map(({ name }) => name);
+    const { forward, backward } = differentiate(graph, { outputs: ["loss"], accumulate: names });
+    const [batch, length] = [3, 17];
+    const draw = drawFrom(11, 0.5);
+    const inputs: Record<string, Tensor64> = {
+      tokens: draw.integers(0, SMALL.vocabulary - 1, batch, length),
+      targets: draw.integers(-1, SMALL.vocabulary - 1, batch, length),
+      positions: { shape: [length], data: Array.from({ length }, (_, position) => position) },
+      "loss.gradient": { shape: [1], data: [1] },
+    };
+    for (const { name, shape } of graph.inputs.filter(({ name }) => names.includes(name))) {
+      inputs[name] = draw.floats(...shape as number[]);
+      inputs[`${name}.gradientSum`] = { shape: inputs[name].shape, data: inputs[name].data.map(() => 0) };
+    }
+    const expected = evaluate(forward, inputs);
+    const sums = evaluate(backward, { ...inputs, ...expected });
 
-      const programs = [forward, backward].map((graph) => device.compile(graph, { precision: "f16" }));
-      const [there, back] = await Promise.all(programs);
-      const scope = new Scope(device);
-      const given: Record<string, DeviceTensor> = {};
-      for (const [name, tensor] of Object.entries(inputs)) {
-        const dataType = ["tokens", "targets", "positions"].includes(name) ? "i32" : "f32";
-        given[name] = scope.adopt(device.upload(toHost(tensor, dataType)));
-      }
-      const kept = scope.adoptAll(await there.run(given));
-      assertClose(await device.download(kept.loss), expected.loss, 5e-3, "loss");
-      await back.run({ ...given, ...kept });
-      for (const name of names.map((name) => `${name}.gradientSum`)) {
-        assertClose(await device.download(given[name]), sums[name], 2e-2, name);
-      }
-      scope[Symbol.dispose]();
-      assert.equal(device.bytesInUse(), 0);
-      await device.close();
-    },
+    const programs = [forward, backward].map((graph) => device.compile(graph, { precision: "f16" }));
+    const [there, back] = await Promise.all(programs);
+    const scope = new Scope(device);
+    const given: Record<string, DeviceTensor> = {};
+    for (const [name, tensor] of Object.entries(inputs)) {
+      const dataType = ["tokens", "targets", "positions"].includes(name) ? "i32" : "f32";
+      given[name] = scope.adopt(device.upload(toHost(tensor, dataType)));
+    }
+    const kept = scope.adoptAll(await there.run(given));
+    assertClose(await device.download(kept.loss), expected.loss, 5e-3, "loss");
+    await back.run({ ...given, ...kept });
+    for (const name of names.map((name) => `${name}.gradientSum`)) {
+      assertClose(await device.download(given[name]), sums[name], 2e-2, name);
+    }
+    scope[Symbol.dispose]();
+    assert.equal(device.bytesInUse(), 0);
+    await device.close();
   });
 
   test("a dispatch of more workgroups than fit in a row goes on in the next", async (open) => {
