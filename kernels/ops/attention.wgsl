@@ -1,25 +1,21 @@
 // Forward, without a tensor of all scores: each workgroup takes 64 queries over
 // the keys, 32 at a time, with a running greatest score and sum for each query
-// (Dao et al., 2022, algorithm 1). Needs attention_layout.wgsl, attention_tile.wgsl.
+// (Dao et al., 2022, algorithm 1). Needs attention_layout.wgsl,
+// attention_read_*.wgsl and attention_tile.wgsl.
 
-@group(0) @binding(0) var<storage, read> q: array<Q>;
-@group(0) @binding(1) var<storage, read> k: array<K>;
-@group(0) @binding(2) var<storage, read> v: array<V>;
 @group(0) @binding(3) var<storage, read_write> y: array<Y>;
 @group(0) @binding(4) var<storage, read_write> logSumExp: array<LogSumExp>;
 
 /** Score of a key that is not seen: finite, as compilers may assume, and below all others. */
 const HIDDEN = -1e30;
 
-fn leftAt(which: u32, row: u32, d: u32) -> f32 {
-  if (row >= QUERY_ROWS || d >= WIDTH) { return 0.0; }
-  return f32(q[queryPlace(row, d)]);
+fn leftAt(which: u32, row: u32, d: u32) -> vec4f {
+  return queryAt(row, d);
 }
 
-fn rightAt(which: u32, key: u32, d: u32) -> f32 {
-  if (key >= KEYS || d >= WIDTH) { return 0.0; }
-  if (which == 0u) { return f32(k[keyPlace(key, d)]); }
-  return f32(v[keyPlace(key, d)]);
+fn rightAt(which: u32, key: u32, d: u32) -> vec4f {
+  if (which == 0u) { return keyAt(key, d); }
+  return valueAt(key, d);
 }
 
 @compute @workgroup_size(INVOCATIONS)

@@ -1,11 +1,9 @@
 // Forward for a handful of queries over many keys, as when text is generated:
 // each workgroup takes one query, and its invocations share the keys out, then
 // the width. Keys come BLOCK at a time, with a running greatest score and sum.
-// Needs attention_layout.wgsl; a tile here is one row.
+// Needs attention_layout.wgsl and attention_read_*.wgsl; a tile here is
+// one row.
 
-@group(0) @binding(0) var<storage, read> q: array<Q>;
-@group(0) @binding(1) var<storage, read> k: array<K>;
-@group(0) @binding(2) var<storage, read> v: array<V>;
 @group(0) @binding(3) var<storage, read_write> y: array<Y>;
 @group(0) @binding(4) var<storage, read_write> logSumExp: array<LogSumExp>;
 
@@ -17,7 +15,7 @@ const HIDDEN = -1e30;
 const QUARTERS = (WIDTH + 3u) / 4u;
 const LANES = INVOCATIONS / QUARTERS;
 
-var<workgroup> query: array<f32, WIDTH>;
+var<workgroup> query: array<vec4f, QUARTERS>;
 var<workgroup> scores: array<f32, BLOCK>;
 var<workgroup> parts: array<vec4f, INVOCATIONS>;
 
@@ -35,7 +33,7 @@ fn main(
   let count = lastKey(row) + 1u;
   let quarter = local % QUARTERS;
   let lane = local / QUARTERS;
-  for (var d = local; d < WIDTH; d += INVOCATIONS) { query[d] = f32(q[queryPlace(row, d)]) * SCALE; }
+  if (local < QUARTERS) { query[local] = queryAt(row, 4u * local) * SCALE; }
 
   var greatest = HIDDEN;
   var sum = 0.0; // over this invocation's own keys
@@ -59,7 +57,7 @@ fn main(
     workgroupBarrier();
     mixture *= fade;
     if (lane < LANES) {
-      for (var i = lane; i < end; i += LANES) { mixture += scores[i] * values(first + i, 4u * quarter); }
+      for (var i = lane; i < end; i += LANES) { mixture += scores[i] * valueAt(first + i, 4u * quarter); }
     }
   }
 
@@ -78,19 +76,9 @@ fn main(
 }
 
 fn score(key: u32) -> f32 {
-  let start = keyPlace(key, 0u);
-  var sum = 0.0;
-  for (var d = 0u; d < WIDTH; d++) { sum += query[d] * f32(k[start + d]); }
-  return sum;
-}
-
-fn values(key: u32, d: u32) -> vec4f {
-  let start = keyPlace(key, d);
-  var four: vec4f;
-  for (var i = 0u; i < 4u; i++) {
-    if (d + i < WIDTH) { four[i] = f32(v[start + i]); }
-  }
-  return four;
+  var sum: vec4f;
+  for (var i = 0u; i < QUARTERS; i++) { sum += query[i] * keyAt(key, 4u * i); }
+  return sum.x + sum.y + sum.z + sum.w;
 }
 
 fn greatestOf(mine: f32, local: u32) -> f32 {

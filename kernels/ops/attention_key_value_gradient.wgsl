@@ -2,27 +2,21 @@
 // queries that see them, 32 at a time, position by position and within one
 // position head by head (Dao, 2023, algorithm 2; no sum is shared between
 // workgroups, so no order is left to chance). Needs attention_layout.wgsl,
-// attention_tile.wgsl.
+// attention_read_*.wgsl and attention_tile.wgsl.
 
-@group(0) @binding(0) var<storage, read> q: array<Q>;
-@group(0) @binding(1) var<storage, read> k: array<K>;
-@group(0) @binding(2) var<storage, read> v: array<V>;
-@group(0) @binding(3) var<storage, read> dy: array<Upstream>;
 @group(0) @binding(4) var<storage, read> logSumExp: array<LogSumExp>;
 @group(0) @binding(5) var<storage, read> rowSums: array<f32>;
 @group(0) @binding(6) var<storage, read_write> dk: array<ByKey>;
 @group(0) @binding(7) var<storage, read_write> dv: array<ByValue>;
 
-fn leftAt(which: u32, key: u32, d: u32) -> f32 {
-  if (key >= KEYS || d >= WIDTH) { return 0.0; }
-  if (which == 0u) { return f32(k[keyPlace(key, d)]); }
-  return f32(v[keyPlace(key, d)]);
+fn leftAt(which: u32, key: u32, d: u32) -> vec4f {
+  if (which == 0u) { return keyAt(key, d); }
+  return valueAt(key, d);
 }
 
-fn rightAt(which: u32, row: u32, d: u32) -> f32 {
-  if (row >= QUERY_ROWS || d >= WIDTH) { return 0.0; }
-  if (which == 0u) { return f32(q[queryPlace(row, d)]); }
-  return f32(dy[queryPlace(row, d)]);
+fn rightAt(which: u32, row: u32, d: u32) -> vec4f {
+  if (which == 0u) { return queryAt(row, d); }
+  return upstreamAt(row, d);
 }
 
 @compute @workgroup_size(INVOCATIONS)

@@ -4,9 +4,9 @@
 // the columns lie in registers, 8 rows by 4 columns in each invocation: rows
 // 8 · (local / 8) and on, columns local % 8 + 8 j.
 //
-// The including file says what the factors are:
-//   fn leftAt(which: u32, row: u32, d: u32) -> f32      0 outside
-//   fn rightAt(which: u32, column: u32, d: u32) -> f32  0 outside
+// The including file says what the factors are, four along the width from d on, a multiple of 4:
+//   fn leftAt(which: u32, row: u32, d: u32) -> vec4f      0 outside
+//   fn rightAt(which: u32, column: u32, d: u32) -> vec4f  0 outside
 //
 // WIDTH: of a head. BLOCKS: output columns of this workgroup, in 32s.
 // CHUNK: how many of the 32 columns are held whole at once.
@@ -60,25 +60,23 @@ fn products(which: u32, firstRow: u32, firstColumn: u32, local: u32) -> Tile {
   var tile: Tile;
   for (var start = 0u; start < WIDTH; start += DEPTH) {
     workgroupBarrier();
-    for (var i = local; i < DEPTH * ROWS / 4u; i += INVOCATIONS) {
-      let d = start + i % DEPTH;
-      let at = firstRow + i / DEPTH * 4u;
-      var rows: vec4f;
-      for (var j = 0u; j < 4u; j++) { rows[j] = leftAt(which, at + j, d); }
-      left[i % DEPTH * LEFT_LINE + i / DEPTH] = rows;
-    }
-    for (var i = local; i < DEPTH * 8u; i += INVOCATIONS) {
-      let d = start + i % DEPTH;
-      let at = firstColumn + i / DEPTH;
-      var columns: vec4f;
-      for (var j = 0u; j < 4u; j++) { columns[j] = rightAt(which, at + 8u * j, d); }
-      right[i % DEPTH * RIGHT_LINE + i / DEPTH] = columns;
+    // Each invocation fetches a block of 4 × 4 of the left factor, and each of the first half one of the right.
+    let d = local % (DEPTH / 4u) * 4u;
+    let line = local / (DEPTH / 4u);
+    var block: mat4x4f;
+    for (var j = 0u; j < 4u; j++) { block[j] = leftAt(which, firstRow + 4u * line + j, start + d); }
+    block = transpose(block);
+    for (var j = 0u; j < 4u; j++) { left[(d + j) * LEFT_LINE + line] = block[j]; }
+    if (line < 8u) {
+      for (var j = 0u; j < 4u; j++) { block[j] = rightAt(which, firstColumn + line + 8u * j, start + d); }
+      block = transpose(block);
+      for (var j = 0u; j < 4u; j++) { right[(d + j) * RIGHT_LINE + line] = block[j]; }
     }
     workgroupBarrier();
-    for (var d = 0u; d < min(DEPTH, WIDTH - start); d++) {
-      let y = right[d * RIGHT_LINE + column];
-      tile.low += outer(left[d * LEFT_LINE + 2u * row], y);
-      tile.high += outer(left[d * LEFT_LINE + 2u * row + 1u], y);
+    for (var i = 0u; i < min(DEPTH, WIDTH - start); i++) {
+      let y = right[i * RIGHT_LINE + column];
+      tile.low += outer(left[i * LEFT_LINE + 2u * row], y);
+      tile.high += outer(left[i * LEFT_LINE + 2u * row + 1u], y);
     }
   }
   return tile;
@@ -97,9 +95,7 @@ fn mix(mixture: ptr<function, Mixture>, tile: Tile, which: u32, firstColumn: u32
     for (var i = local; i < CHUNK * 8u * BLOCKS; i += INVOCATIONS) {
       let at = firstColumn + start + i / (8u * BLOCKS);
       let d = firstOutput + i % (8u * BLOCKS) * 4u;
-      var outputs: vec4f;
-      for (var j = 0u; j < 4u; j++) { outputs[j] = rightAt(which, at, d + j); }
-      left[i] = outputs;
+      left[i] = rightAt(which, at, d);
     }
     workgroupBarrier();
     for (var i = 0u; i < CHUNK; i++) {

@@ -23,6 +23,8 @@ const FEW_ROWS_MAX = 16;
 const HEAD_WIDTH_MAX = 256;
 
 const LAYOUT = new URL("./attention_layout.wgsl", import.meta.url);
+const READ_SCALAR = new URL("./attention_read_scalar.wgsl", import.meta.url);
+const READ_VECTOR = new URL("./attention_read_vector.wgsl", import.meta.url);
 const TILE = new URL("./attention_tile.wgsl", import.meta.url);
 const FORWARD = new URL("./attention.wgsl", import.meta.url);
 const FEW = new URL("./attention_few.wgsl", import.meta.url);
@@ -39,13 +41,20 @@ export function attend(
 ): void {
   const rows = rowsOf(q, attributes);
   const kernel = {
-    types: { Q: q.storage, K: k.storage, V: v.storage, Y: y.storage, LogSumExp: logSumExp.storage },
+    types: {
+      Q: q.storage,
+      K: k.storage,
+      V: v.storage,
+      Upstream: y.storage,
+      Y: y.storage,
+      LogSumExp: logSumExp.storage,
+    },
     bindings: [q, k, v, y, logSumExp],
   };
   writer.dispatch(
     rows <= FEW_ROWS_MAX
-      ? perHead(writer, [q, k], attributes, { ...kernel, source: [LAYOUT, FEW] }, rows, 1)
-      : tiled(writer, [q, k], attributes, { ...kernel, source: [LAYOUT, TILE, FORWARD] }, rows, 4),
+      ? perHead(writer, [q, k], attributes, { ...kernel, source: [FEW] }, rows, 1)
+      : tiled(writer, [q, k], attributes, { ...kernel, source: [TILE, FORWARD] }, rows, 4),
   );
 }
 
@@ -76,7 +85,7 @@ export function attendBackwards(
     [q, k],
     attributes,
     {
-      source: [LAYOUT, TILE, QUERY_GRADIENT],
+      source: [TILE, QUERY_GRADIENT],
       types: { ...types, ByQuery: dq.storage },
       bindings: [...given, dq],
     },
@@ -89,7 +98,7 @@ export function attendBackwards(
     [q, k],
     attributes,
     {
-      source: [LAYOUT, TILE, KEY_VALUE_GRADIENT],
+      source: [TILE, KEY_VALUE_GRADIENT],
       types: { ...types, ByKey: dk.storage, ByValue: dv.storage },
       bindings: [...given, dk, dv],
     },
@@ -142,6 +151,7 @@ function perHead(
   const x = Math.min(count, limits.workgroupsPerDimension);
   return {
     ...kernel,
+    source: [LAYOUT, headWidth % 4 === 0 ? READ_VECTOR : READ_SCALAR, ...kernel.source],
     constants: {
       BATCH: batch,
       QUERIES: queries,
