@@ -94,6 +94,12 @@ export const LOOK_PERIOD_MS_ALONE = 2000;
 /** and once somebody is. */
 export const LOOK_PERIOD_MS_MAX = 10_000;
 
+/**
+ * After a look the scout rests for so many times as long as it took, if it knows somebody: where machines have
+ * no time to spare, looks would leave none for the work.
+ */
+export const LOOK_REST_FACTOR = 3;
+
 /** An announcement is repeated so often, */
 export const ANNOUNCE_PERIOD_MS = 20_000;
 /** and believed for so long. */

@@ -11,6 +11,7 @@ import {
   LOOK_PERIOD_MS_ALONE,
   LOOK_PERIOD_MS_MAX,
   LOOK_PERIOD_MS_MIN,
+  LOOK_REST_FACTOR,
 } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
@@ -36,6 +37,8 @@ interface Watch {
   readonly service: string;
   readonly subscribers: ReadonlySet<string>;
   periodMs: number;
+  /** Not before that. */
+  restUntilMs: number;
   looking: boolean;
   timer: Timer | undefined;
 }
@@ -106,7 +109,14 @@ class Scout implements Role {
   }
 
   #newWatch(service: string, subscribers: ReadonlySet<string>): Watch {
-    const watch = { service, subscribers, periodMs: LOOK_PERIOD_MS_MIN, looking: false, timer: undefined };
+    const watch: Watch = {
+      service,
+      subscribers,
+      periodMs: LOOK_PERIOD_MS_MIN,
+      restUntilMs: 0,
+      looking: false,
+      timer: undefined,
+    };
     this.#watches.set(service, watch);
     return watch;
   }
@@ -123,22 +133,25 @@ class Scout implements Role {
     if (watch.looking) return;
     watch.looking = true;
     watch.timer?.cancel();
+    const startedMs = this.#context.clock.nowMs();
     this.#jobs.start(
       { kind: "lookup", amount: 1 },
       () => this.#options.lookUp(watch.service),
-      (announcements) => this.#found(watch, announcements),
+      (announcements) => this.#found(watch, announcements, startedMs),
       (error) => {
         this.#context.trace("lookup failed", { service: watch.service, reason: reasonOf(error) });
-        this.#found(watch, []);
+        this.#found(watch, [], startedMs);
       },
     );
   }
 
-  #found(watch: Watch, announcements: readonly Announcement[]): void {
+  #found(watch: Watch, announcements: readonly Announcement[], startedMs: number): void {
     watch.looking = false;
     // Nobody wants it any more.
     if (this.#watches.get(watch.service) !== watch) return;
     const others = announcements.filter(({ peer }) => peer !== this.#context.peer);
+    const nowMs = this.#context.clock.nowMs();
+    watch.restUntilMs = nowMs + (others.length === 0 ? 0 : LOOK_REST_FACTOR * (nowMs - startedMs));
     for (const { peer, addresses } of others) this.#options.learnAddresses(peer, addresses);
     for (const subscriber of watch.subscribers) {
       this.#context.tell({ actor: subscriber }, {
@@ -155,8 +168,13 @@ class Scout implements Role {
   #setLookTimer(watch: Watch): void {
     watch.timer?.cancel();
     // Peers that lost the same neighbour at once should not all look at once.
-    const delayMs = watch.periodMs * (0.75 + 0.5 * this.#context.entropy.uniform());
-    watch.timer = this.#context.after(delayMs, { kind: "timer", name: LOOK, key: watch.service });
+    const periodMs = watch.periodMs * (0.75 + 0.5 * this.#context.entropy.uniform());
+    const restMs = watch.restUntilMs - this.#context.clock.nowMs();
+    watch.timer = this.#context.after(Math.max(periodMs, restMs), {
+      kind: "timer",
+      name: LOOK,
+      key: watch.service,
+    });
   }
 
   #setOffer({ kind: _, ...offer }: MessageOf<"announce">): void {

@@ -6,6 +6,7 @@ import {
   LOOK_PERIOD_MS_ALONE,
   LOOK_PERIOD_MS_MAX,
   LOOK_PERIOD_MS_MIN,
+  LOOK_REST_FACTOR,
 } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { behaviour } from "./role.ts";
@@ -30,8 +31,11 @@ class Scouting {
   /** The address at which a bug strikes. */
   crashAt: number | undefined;
 
-  constructor(seed = 1) {
-    this.simulation = new Simulation({ seed, costs: { durationMs: () => WORK_MS, lane: () => undefined } });
+  constructor(seed = 1, lookMs = WORK_MS) {
+    this.simulation = new Simulation({
+      seed,
+      costs: { durationMs: (_, { kind }) => kind === "lookup" ? lookMs : WORK_MS, lane: () => undefined },
+    });
     this.system = this.simulation.system<Message>({ peer: "own" });
     const { clock } = this.simulation;
     this.system.spawn(scout({
@@ -174,6 +178,22 @@ Deno.test("after a loss it looks soon, once", async () => {
   for (const peer of ["a", "b", "c"]) scouting.tell({ kind: "peerLost", peer, reason: "gone" });
   await scouting.until(lostAtMs + 1.25 * LOOK_PERIOD_MS_MIN + WORK_MS);
   assert.equal(scouting.looksAtMs.length, 9);
+});
+
+Deno.test("where looks take long it looks more rarely, unless it knows nobody", async () => {
+  const lookMs = 2 * LOOK_PERIOD_MS_MAX;
+  const startsAtMs = async (there: readonly Announcement[]) => {
+    const scouting = new Scouting(1, lookMs);
+    scouting.there = there;
+    scouting.watch();
+    await looks(scouting, 3);
+    scouting.tell({ kind: "peerLost", peer: "b", reason: "gone" });
+    await looks(scouting, 5);
+    return scouting.looksAtMs;
+  };
+  const often = (1 + LOOK_REST_FACTOR) * lookMs;
+  assert.deepEqual(await startsAtMs([announcementOf("a")]), [0, often, 2 * often, 3 * often, 4 * often]);
+  assert.ok((await startsAtMs([])).at(-1)! < 4 * lookMs + 4 * 1.25 * LOOK_PERIOD_MS_ALONE);
 });
 
 Deno.test("what it was told last is announced at once, and again before it expires", async () => {

@@ -121,6 +121,8 @@ class Trainer implements Role {
 
   /** What was under way was another coordinator's: it assigns anew what is missing. */
   #onLed({ leader, term }: MessageOf<"led">): void {
+    // Whoever was only not heard of for a while waits for what it has assigned.
+    if (leader === this.#leader && term === this.#term) return;
     this.#leader = leader;
     this.#term = term;
     this.#validation = undefined;

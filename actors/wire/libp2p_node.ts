@@ -116,12 +116,13 @@ const STREAM_WINDOW_BYTES_MAX = 16 * 1024 * 1024;
 const PROVIDE = { validity: 60_000, interval: 10_000, threshold: 30_000 };
 
 /**
- * A node whose machine has stopped is noticed after ten to twenty seconds; its
- * missing hellos are noticed sooner, by whoever needs to. Less would cut all the
- * connections of a machine that is only busy. The interval must be the longer: the
- * monitor ends a connection on which two of its pings overlap.
+ * The connection to a node whose machine has stopped is ended after half a minute to a minute; its missing
+ * hellos are noticed sooner, by whoever needs to. On machines without time to spare a ping has taken more
+ * than ten seconds: less patience cuts all of their connections, again and again, and to make them anew costs
+ * the time that is missing. The interval must be the longer: the monitor ends a connection on which two of
+ * its pings overlap.
  */
-const MONITOR = { pingInterval: 10_000, pingTimeout: { minTimeout: 9_000, maxTimeout: 9_500 } };
+const MONITOR = { pingInterval: 30_000, pingTimeout: { minTimeout: 28_000, maxTimeout: 29_000 } };
 
 /**
  * How long a peer of the table is waited for: a little longer than answers have usually taken of late. Where
