@@ -313,6 +313,7 @@ function assemble(
         validityMs: ANNOUNCE_VALIDITY_MS,
       }),
     lookUp: (service) => directory.lookUp(service),
+    doubt: (peer) => directory.doubt(peer),
     learnAddresses: parts.learnAddresses,
   }));
   for (const role of roles) system.spawn(role);

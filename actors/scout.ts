@@ -29,6 +29,8 @@ export interface Offer {
 export interface ScoutOptions {
   readonly announce: (offer: Offer) => Promise<void>;
   readonly lookUp: (service: string) => Promise<readonly Announcement[]>;
+  /** A peer is gone: what was found of it may be out of date. */
+  readonly doubt: (peer: PeerId) => void;
   /** Where a peer that was found can be reached. */
   readonly learnAddresses: (peer: PeerId, addresses: readonly string[]) => void;
 }
@@ -86,6 +88,7 @@ class Scout implements Role {
       case "performed":
         return this.#jobs.end(message.job, message.outcome);
       case "peerLost":
+        this.#options.doubt(message.peer);
         return this.#lookSoon();
       case "timer":
         if (message.name === LOOK) return this.#look(this.#watches.get(message.key)!);

@@ -28,6 +28,7 @@ class Scouting {
   readonly announced: { readonly offer: Offer; readonly atMs: number }[] = [];
   readonly found: { readonly by: string; readonly message: MessageOf<"found"> }[] = [];
   readonly learnt: string[] = [];
+  readonly doubted: string[] = [];
   /** The address at which a bug strikes. */
   crashAt: number | undefined;
 
@@ -47,6 +48,7 @@ class Scouting {
         this.looksAtMs.push(clock.nowMs());
         return this.there instanceof Error ? Promise.reject(this.there) : Promise.resolve(this.there);
       },
+      doubt: (peer) => this.doubted.push(peer),
       learnAddresses: (peer, addresses) => {
         if (this.learnt.push(`${peer} at ${addresses}`) === this.crashAt) throw new Error("a bug");
       },
@@ -178,6 +180,7 @@ Deno.test("after a loss it looks soon, once", async () => {
   for (const peer of ["a", "b", "c"]) scouting.tell({ kind: "peerLost", peer, reason: "gone" });
   await scouting.until(lostAtMs + 1.25 * LOOK_PERIOD_MS_MIN + WORK_MS);
   assert.equal(scouting.looksAtMs.length, 9);
+  assert.deepEqual(scouting.doubted, ["a", "b", "c"]);
 });
 
 Deno.test("where looks take long it looks more rarely, unless it knows nobody", async () => {

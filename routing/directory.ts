@@ -71,6 +71,8 @@ export class Directory {
   readonly #options: DirectoryOptions;
   /** The latest that each peer said: an old record doesn't come back, and a young one is not asked for again. */
   readonly #latest = new Map<string, Announcement>();
+  /** Peers that were lost since they spoke last: they may have come back, at another address. */
+  readonly #doubted = new Set<string>();
   #sequence = 0;
   #provided: string | undefined;
 
@@ -115,11 +117,17 @@ export class Directory {
     return found.filter((it) => it !== undefined).sort((a, b) => a.peer < b.peer ? -1 : 1);
   }
 
+  /** The peer was lost: what it said last is not believed any more without asking, until it says something new. */
+  doubt(peer: string): void {
+    if (this.#latest.has(peer)) this.#doubted.add(peer);
+  }
+
   async #record(peer: string, service: string): Promise<Announcement | undefined> {
     const { run, rendezvous, verify, epochMs, onRejected } = this.#options;
     const known = this.#latest.get(peer);
     // To get a record costs walks through the table: one is believed for half of its life before it is asked for again.
-    if (known?.service === service && epochMs() < (known.issuedAtMs + known.expiresAtMs) / 2) return known;
+    const isYoung = known !== undefined && epochMs() < (known.issuedAtMs + known.expiresAtMs) / 2;
+    if (isYoung && known.service === service && !this.#doubted.has(peer)) return known;
     let bytes: Uint8Array | undefined;
     try {
       bytes = await rendezvous.get(recordKey(peer));
@@ -150,11 +158,14 @@ export class Directory {
   }
 
   #remember(announcement: Announcement): void {
-    this.#latest.delete(announcement.peer);
-    this.#latest.set(announcement.peer, announcement);
+    const { peer, sequence } = announcement;
+    if (sequence !== this.#latest.get(peer)?.sequence) this.#doubted.delete(peer);
+    this.#latest.delete(peer);
+    this.#latest.set(peer, announcement);
     for (const oldest of this.#latest.keys()) {
       if (this.#latest.size <= LATEST_MAX) break;
       this.#latest.delete(oldest);
+      this.#doubted.delete(oldest);
     }
   }
 }

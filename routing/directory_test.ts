@@ -80,6 +80,23 @@ Deno.test("announcing again renews, and a later life continues the sequence", as
   assert.ok(after!.sequence > before!.sequence);
 });
 
+Deno.test("who was lost is asked for again at once, until it has said something new", async () => {
+  const world = new World();
+  const reader = world.directory("reader");
+  const found = async () => (await reader.lookUp("stage:1")).flatMap(({ addresses }) => addresses);
+  await world.directory("a").announce({ ...saying("stage:1"), addresses: ["/memory/old"] });
+  assert.deepEqual(await found(), ["/memory/old"]);
+  reader.doubt("a");
+  assert.deepEqual(await found(), ["/memory/old"]);
+  // It comes back, somewhere else.
+  world.nowMs += 1000;
+  const later = world.directory("a");
+  await later.announce({ ...saying("stage:1"), addresses: ["/memory/new"] });
+  assert.deepEqual(await found(), ["/memory/new"]);
+  await later.announce({ ...saying("stage:1"), addresses: ["/memory/newer"] });
+  assert.deepEqual(await found(), ["/memory/new"], "what it says now is believed for a while");
+});
+
 Deno.test("a peer that moves is found where it is, and no more where it was", async () => {
   const world = new World();
   const mover = world.directory("a");
