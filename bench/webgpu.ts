@@ -10,10 +10,8 @@
 
 import type { Clock } from "../actors/core/clock.ts";
 import type { Precision } from "../kernels/device.ts";
-import { type Device, type DeviceTensor, type OpName, Scope } from "../kernels/mod.ts";
-import type { OpRow } from "../kernels/op.ts";
+import { type Device, type DeviceTensor, Scope } from "../kernels/mod.ts";
 import { OnnxDevice } from "../kernels/onnx/device.ts";
-import { OPS } from "../kernels/ops.ts";
 import { WebGpuDevice } from "../kernels/webgpu/device.ts";
 import { gpuOf, type WebGpuSource } from "../kernels/webgpu/open.ts";
 import { type KernelCase, kernelCases, prepareCase, sizesFor } from "./gpu_kernels.ts";
@@ -70,12 +68,6 @@ async function* benchSource(
     const meter = new Meter(context, device);
     const edge = await edgeFor(meter);
     for (const precision of precisions) yield* benchKernels(meter, source, edge, precision);
-    const lacking = kernelCases(sizesFor(edge)).flatMap(lackingOps);
-    if (lacking.length > 0) {
-      return context.note(
-        `webgpu: a stage's step is left out: there is no kernel yet for ${[...new Set(lacking)].join(", ")}`,
-      );
-    }
     for (const precision of precisions) yield* benchStage(context, device, edge, precision);
   } finally {
     await device.close();
@@ -108,11 +100,6 @@ async function* benchKernels(
   let moved = NaN;
   for (const one of kernelCases(sizesFor(edge))) {
     if (one.op === "adamw" && precision === "f16") continue; // the optimizer's state is f32
-    const lacking = lackingOps(one);
-    if (lacking.length > 0) {
-      meter.context.note(`${head} ${one.op} is left out: there is no kernel yet for ${lacking.join(", ")}`);
-      continue;
-    }
     using scope = new Scope(meter.device);
     const prepared = await prepareCase(meter.device, scope, one, precision);
     const ways = [["", one.forward, prepared.forward], [
@@ -263,12 +250,6 @@ async function productSpeed(
   };
   const { forward } = await prepareCase(meter.device, scope, product, precision);
   return need.operations / await meter.secondsOf(forward) / 1e9;
-}
-
-/** Those of a case's op and its gradient that have no WGSL yet. */
-function lackingOps({ op, backward }: KernelCase): readonly string[] {
-  const needed = [op, ...backward ? [`${op}Gradient`] : []];
-  return needed.filter((name) => name in OPS && (OPS[name as OpName] as OpRow).webgpu === undefined);
 }
 
 function bytesOf(precision: Precision): number {

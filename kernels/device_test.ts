@@ -11,22 +11,12 @@ import { type Graph, GraphBuilder, type Value } from "./graph.ts";
 import { type OpName, OPS } from "./ops.ts";
 import type { OpRow } from "./op.ts";
 import { Scope } from "./scope.ts";
-import { decoder, type DecoderSizes } from "./testing/decoder.ts";
+import { decoder, SMALL } from "./testing/decoder.ts";
 import { DEVICES } from "./testing/devices.ts";
 import { drawFrom, sizes } from "./testing/draw.ts";
 import { evaluate } from "./testing/evaluate.ts";
 import { LEAST_SIZES, OP_CASES, type OpInstance, type Sizes } from "./testing/op_cases.ts";
 import { assertClose, fromHost, type Tensor64, toHost } from "./testing/tensor64.ts";
-
-const SMALL: DecoderSizes = {
-  vocabulary: 19,
-  width: 12,
-  heads: 4,
-  keyValueHeads: 2,
-  headWidth: 4,
-  hidden: 17,
-  layers: 2,
-};
 
 for (const { name, open } of DEVICES) {
   const test = (what: string, body: (device: Device) => Promise<void>) =>

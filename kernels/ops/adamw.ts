@@ -24,7 +24,7 @@
 
 import { defineOp, floats } from "../op.ts";
 import { elementCount, shapeRule } from "../shapes.ts";
-import { workgroupsOf } from "../webgpu/rowwise.ts";
+import { workgroupsOf } from "../webgpu/workgroups.ts";
 import type { WgslTensor } from "../webgpu/writer.ts";
 
 export interface AdamwAttributes {

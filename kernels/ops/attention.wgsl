@@ -6,9 +6,6 @@
 @group(0) @binding(3) var<storage, read_write> y: array<Y>;
 @group(0) @binding(4) var<storage, read_write> logSumExp: array<LogSumExp>;
 
-/** Score of a key that is not seen: finite, as compilers may assume, and below all others. */
-const HIDDEN = -1e30;
-
 fn leftAt(which: u32, row: u32, d: u32) -> vec4f {
   return queryAt(row, d);
 }
@@ -25,9 +22,7 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 ) {
   let work = workOf(group, groups);
-  if (work.head >= BATCH * KEY_HEADS) { return; }
-  batch = work.head / KEY_HEADS;
-  keyHead = work.head % KEY_HEADS;
+  if (work.idle) { return; }
   let firstRow = work.tile * ROWS;
   let firstOutput = work.split * 32u * BLOCKS;
   let mine = firstRow + local / 8u * 8u;

@@ -9,7 +9,6 @@
 
 const INVOCATIONS = 256u;
 const BLOCK = 4u * INVOCATIONS;
-const HIDDEN = -1e30;
 
 /** Invocations that share one key's values out, four of the width each; so many keys are added at once. */
 const QUARTERS = (WIDTH + 3u) / 4u;
@@ -26,9 +25,7 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 ) {
   let work = workOf(group, groups);
-  if (work.head >= BATCH * KEY_HEADS) { return; }
-  batch = work.head / KEY_HEADS;
-  keyHead = work.head % KEY_HEADS;
+  if (work.idle) { return; }
   let row = work.tile;
   let count = lastKey(row) + 1u;
   let quarter = local % QUARTERS;

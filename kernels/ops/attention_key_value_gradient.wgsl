@@ -2,7 +2,7 @@
 // queries that see them, 32 at a time, position by position and within one
 // position head by head (Dao, 2023, algorithm 2; no sum is shared between
 // workgroups, so no order is left to chance). Needs attention_layout.wgsl,
-// attention_read_*.wgsl and attention_tile.wgsl.
+// attention_read_*.wgsl, attention_upstream_*.wgsl and attention_tile.wgsl.
 
 @group(0) @binding(4) var<storage, read> logSumExp: array<LogSumExp>;
 @group(0) @binding(5) var<storage, read> rowSums: array<f32>;
@@ -26,9 +26,7 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 ) {
   let work = workOf(group, groups);
-  if (work.head >= BATCH * KEY_HEADS) { return; }
-  batch = work.head / KEY_HEADS;
-  keyHead = work.head % KEY_HEADS;
+  if (work.idle) { return; }
   let firstKey = (TILES - 1u - work.tile) * ROWS;
   let firstOutput = work.split * 32u * BLOCKS;
   let mine = firstKey + local / 8u * 8u;

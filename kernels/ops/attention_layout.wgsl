@@ -8,6 +8,10 @@
 const HEADS = KEY_HEADS * GROUP;
 const QUERY_ROWS = QUERIES * GROUP;
 
+/** Score of a key that is not seen: finite, as compilers may assume, and below all others. */
+const HIDDEN = -1e30;
+
+/** Of the workgroup, as `workOf` finds them. */
 var<private> batch: u32;
 var<private> keyHead: u32;
 
@@ -39,12 +43,17 @@ fn lastKeys(row: u32) -> vec4u {
 struct Work {
   tile: u32,
   split: u32,
-  /** Index of batch and key head; `BATCH · KEY_HEADS` or more where there is nothing to do. */
-  head: u32,
+  /** Whether there is nothing to do. */
+  idle: bool,
 }
 
 /** Workgroups with most keys to see come first, so that no long one is left over at the end. */
 fn workOf(group: vec3u, groups: vec3u) -> Work {
   let id = group.y * groups.x + group.x;
-  return Work(TILES - 1u - id % TILES, id / TILES % SPLITS, id / (TILES * SPLITS));
+  let head = id / (TILES * SPLITS);
+  let sequence = head / KEY_HEADS;
+  batch = sequence;
+  keyHead = head % KEY_HEADS;
+  // What is private counts as different in each invocation, and no barrier may depend on that.
+  return Work(TILES - 1u - id % TILES, id / TILES % SPLITS, sequence >= BATCH);
 }

@@ -1,7 +1,7 @@
 // Gradient by the queries: each workgroup takes 64 of them over the keys that
 // they see, 32 at a time, and computes their probabilities again (Dao, 2023,
 // algorithm 2). Needs attention_layout.wgsl,
-// attention_read_*.wgsl and attention_tile.wgsl.
+// attention_read_*.wgsl, attention_upstream_*.wgsl and attention_tile.wgsl.
 
 @group(0) @binding(4) var<storage, read> logSumExp: array<LogSumExp>;
 @group(0) @binding(5) var<storage, read> rowSums: array<f32>;
@@ -24,9 +24,7 @@ fn main(
   @builtin(local_invocation_index) local: u32,
 ) {
   let work = workOf(group, groups);
-  if (work.head >= BATCH * KEY_HEADS) { return; }
-  batch = work.head / KEY_HEADS;
-  keyHead = work.head % KEY_HEADS;
+  if (work.idle) { return; }
   let firstRow = work.tile * ROWS;
   let firstOutput = work.split * 32u * BLOCKS;
   let mine = firstRow + local / 8u * 8u;

@@ -4,7 +4,6 @@
 @group(0) @binding(0) var<storage, read> q: array<Q>;
 @group(0) @binding(1) var<storage, read> k: array<K>;
 @group(0) @binding(2) var<storage, read> v: array<V>;
-@group(0) @binding(3) var<storage, read> dy: array<Upstream>; // forward has something else there, and never reads it
 
 fn queryAt(row: u32, d: u32) -> vec4f {
   var four: vec4f;
@@ -26,14 +25,6 @@ fn valueAt(key: u32, d: u32) -> vec4f {
   var four: vec4f;
   for (var i = 0u; i < 4u; i++) {
     if (key < KEYS && d + i < WIDTH) { four[i] = f32(v[keyPlace(key, d + i)]); }
-  }
-  return four;
-}
-
-fn upstreamAt(row: u32, d: u32) -> vec4f {
-  var four: vec4f;
-  for (var i = 0u; i < 4u; i++) {
-    if (row < QUERY_ROWS && d + i < WIDTH) { four[i] = f32(dy[queryPlace(row, d + i)]); }
   }
   return four;
 }

@@ -4,7 +4,6 @@
 @group(0) @binding(0) var<storage, read> q: array<vec4<Q>>;
 @group(0) @binding(1) var<storage, read> k: array<vec4<K>>;
 @group(0) @binding(2) var<storage, read> v: array<vec4<V>>;
-@group(0) @binding(3) var<storage, read> dy: array<vec4<Upstream>>; // forward has something else there, and never reads it
 
 fn queryAt(row: u32, d: u32) -> vec4f {
   if (row >= QUERY_ROWS || d >= WIDTH) { return vec4f(); }
@@ -19,9 +18,4 @@ fn keyAt(key: u32, d: u32) -> vec4f {
 fn valueAt(key: u32, d: u32) -> vec4f {
   if (key >= KEYS || d >= WIDTH) { return vec4f(); }
   return vec4f(v[keyPlace(key, d) / 4u]);
-}
-
-fn upstreamAt(row: u32, d: u32) -> vec4f {
-  if (row >= QUERY_ROWS || d >= WIDTH) { return vec4f(); }
-  return vec4f(dy[queryPlace(row, d) / 4u]);
 }

@@ -4,6 +4,7 @@
  */
 
 import { elementwise } from "../webgpu/elementwise.ts";
+import { workgroupsOf } from "../webgpu/workgroups.ts";
 import type { Dispatch, WgslTensor, WgslWriter } from "../webgpu/writer.ts";
 import type { AttentionAttributes } from "./attention.ts";
 
@@ -25,6 +26,8 @@ const HEAD_WIDTH_MAX = 256;
 const LAYOUT = new URL("./attention_layout.wgsl", import.meta.url);
 const READ_SCALAR = new URL("./attention_read_scalar.wgsl", import.meta.url);
 const READ_VECTOR = new URL("./attention_read_vector.wgsl", import.meta.url);
+const UPSTREAM_SCALAR = new URL("./attention_upstream_scalar.wgsl", import.meta.url);
+const UPSTREAM_VECTOR = new URL("./attention_upstream_vector.wgsl", import.meta.url);
 const TILE = new URL("./attention_tile.wgsl", import.meta.url);
 const FORWARD = new URL("./attention.wgsl", import.meta.url);
 const FEW = new URL("./attention_few.wgsl", import.meta.url);
@@ -45,7 +48,6 @@ export function attend(
       Q: q.storage,
       K: k.storage,
       V: v.storage,
-      Upstream: y.storage,
       Y: y.storage,
       LogSumExp: logSumExp.storage,
     },
@@ -80,12 +82,13 @@ export function attendBackwards(
     LogSumExp: logSumExp.storage,
   };
   const given = [q, k, v, dy, logSumExp, rowSums];
+  const upstream = byFours(attributes) ? UPSTREAM_VECTOR : UPSTREAM_SCALAR;
   writer.dispatch(tiled(
     writer,
     [q, k],
     attributes,
     {
-      source: [TILE, QUERY_GRADIENT],
+      source: [upstream, TILE, QUERY_GRADIENT],
       types: { ...types, ByQuery: dq.storage },
       bindings: [...given, dq],
     },
@@ -98,7 +101,7 @@ export function attendBackwards(
     [q, k],
     attributes,
     {
-      source: [TILE, KEY_VALUE_GRADIENT],
+      source: [upstream, TILE, KEY_VALUE_GRADIENT],
       types: { ...types, ByKey: dk.storage, ByValue: dv.storage },
       bindings: [...given, dk, dv],
     },
@@ -112,6 +115,11 @@ type Kernel = Pick<Dispatch, "source" | "types" | "bindings">;
 /** Rows that share a key head. */
 function rowsOf(q: WgslTensor, { heads, keyValueHeads }: AttentionAttributes): number {
   return q.shape[1] * heads / keyValueHeads;
+}
+
+/** Whether four elements can be read at once. */
+function byFours({ headWidth }: AttentionAttributes): boolean {
+  return headWidth % 4 === 0;
 }
 
 /** A workgroup for each tile of rows, and of the head's width no more than `blocksMax` blocks. */
@@ -136,22 +144,21 @@ function tiled(
 function perHead(
   { limits }: WgslWriter,
   [q, k]: readonly [WgslTensor, WgslTensor],
-  { heads, keyValueHeads, headWidth }: AttentionAttributes,
+  attributes: AttentionAttributes,
   kernel: Kernel,
   tiles: number,
   splits: number,
 ): Dispatch {
+  const { heads, keyValueHeads, headWidth } = attributes;
   if (headWidth > HEAD_WIDTH_MAX) {
     throw new TypeError(
       `Cannot plan attention: a head is ${headWidth} wide, and its kernels take up to ${HEAD_WIDTH_MAX}`,
     );
   }
   const [batch, queries] = q.shape;
-  const count = batch * keyValueHeads * tiles * splits;
-  const x = Math.min(count, limits.workgroupsPerDimension);
   return {
     ...kernel,
-    source: [LAYOUT, headWidth % 4 === 0 ? READ_VECTOR : READ_SCALAR, ...kernel.source],
+    source: [LAYOUT, byFours(attributes) ? READ_VECTOR : READ_SCALAR, ...kernel.source],
     constants: {
       BATCH: batch,
       QUERIES: queries,
@@ -163,6 +170,6 @@ function perHead(
       SPLITS: splits,
     },
     floats: { SCALE: 1 / Math.sqrt(headWidth) },
-    workgroups: [x, Math.ceil(count / x), 1],
+    workgroups: workgroupsOf(limits, batch * keyValueHeads * tiles * splits),
   };
 }

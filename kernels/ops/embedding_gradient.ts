@@ -8,7 +8,8 @@
 import { defineOp, floats, integers } from "../op.ts";
 import { elementCount, shapeRule } from "../shapes.ts";
 import { elementwise } from "../webgpu/elementwise.ts";
-import { threadsOf, workgroupsOf } from "../webgpu/rowwise.ts";
+import { threadsOf } from "../webgpu/rowwise.ts";
+import { workgroupsOf } from "../webgpu/workgroups.ts";
 import { flattenRows } from "./flatten_rows.ts";
 import { zeros } from "./zeros.ts";
 

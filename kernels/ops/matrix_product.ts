@@ -8,8 +8,9 @@
  */
 
 import { elementCount } from "../shapes.ts";
-import { elementwise } from "../webgpu/elementwise.ts";
+import { workgroupsOf } from "../webgpu/workgroups.ts";
 import type { Dispatch, WgslLimits, WgslTensor, WgslWriter } from "../webgpu/writer.ts";
+import { sumBlocks } from "./sum_blocks.ts";
 
 /** Sizes of a product. */
 export interface ProductSizes {
@@ -148,13 +149,7 @@ export function matrixProduct(
     },
     workgroups: spread(kernel === "tiled" ? tiles : Math.ceil(tiles / DIRECT_GROUP), parts, writer.limits),
   });
-  if (parts === 1) return;
-  writer.dispatch(elementwise(writer.limits, output, {
-    source: [new URL("./matrix_product_sum.wgsl", import.meta.url)],
-    constants: { PARTS: parts },
-    types: { Output: output.storage },
-    bindings: [target, output],
-  }));
+  if (parts > 1) sumBlocks(writer, target, output);
 }
 
 /** What all kernels are told: sizes, types, and how to read four elements at once. */
@@ -185,14 +180,10 @@ function access(
   } satisfies Omit<Dispatch, "workgroups">;
 }
 
-/** Workgroups in x and y, as one dimension does not hold very many. The kernel skips those beyond the last. */
-function spread(
-  groups: number,
-  parts: number,
-  { workgroupsPerDimension }: WgslLimits,
-): [number, number, number] {
-  const x = Math.min(groups, workgroupsPerDimension);
-  return [x, Math.ceil(groups / x), parts];
+/** So many workgroups for each part. The kernel skips those beyond the last. */
+function spread(groups: number, parts: number, limits: WgslLimits): [number, number, number] {
+  const [x, y] = workgroupsOf(limits, groups);
+  return [x, y, parts];
 }
 
 /** Rows of a tensor `[..., C]`. */

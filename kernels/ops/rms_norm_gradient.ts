@@ -7,12 +7,9 @@
 
 import { defineOp, floats } from "../op.ts";
 import { elementCount, shapeRule } from "../shapes.ts";
-import { elementwise } from "../webgpu/elementwise.ts";
 import { REDUCE, threadsOf } from "../webgpu/rowwise.ts";
 import { flattenRows } from "./flatten_rows.ts";
-
-/** Blocks of rows that sum on their own: enough for a large machine, and few to add up. */
-const BLOCKS_MAX = 256;
+import { rowBlocks, sumBlocks } from "./sum_blocks.ts";
 
 export const rmsNormGradient = defineOp({
   inputs: [floats("x"), floats("gain"), floats("inverse"), floats("dy")],
@@ -61,23 +58,17 @@ export const rmsNormGradient = defineOp({
     return [dx, writer.node("Reshape", [dgain, writer.int64([width])])];
   },
   webgpu(writer, [x, gain, inverse, dy], [dx, dgain]) {
-    const rows = elementCount(inverse.shape);
     const [width] = gain.shape;
-    const blockRows = Math.ceil(rows / BLOCKS_MAX);
-    const blocks = Math.ceil(rows / blockRows);
+    const { blocks, sizes } = rowBlocks(elementCount(inverse.shape));
     const partial = writer.scratch("f32", [blocks, width]);
     writer.dispatch({
       source: [REDUCE, new URL("./rms_norm_gradient.wgsl", import.meta.url)],
-      constants: { ROWS: rows, BLOCK_ROWS: blockRows, WIDTH: width, THREADS: threadsOf(width) },
+      constants: { WIDTH: width, THREADS: threadsOf(width) },
+      sizes,
       types: { X: x.storage, Gain: gain.storage, Inverse: inverse.storage, DY: dy.storage, DX: dx.storage },
       bindings: [x, gain, inverse, dy, dx, partial],
       workgroups: [blocks, 1, 1],
     });
-    writer.dispatch(elementwise(writer.limits, dgain, {
-      source: [new URL("./column_sums.wgsl", import.meta.url)],
-      constants: { ROWS: blocks },
-      types: { Rows: partial.storage, Sums: dgain.storage },
-      bindings: [partial, dgain],
-    }));
+    sumBlocks(writer, partial, dgain);
   },
 });

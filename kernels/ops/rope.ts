@@ -9,7 +9,7 @@
 
 import { defineOp, floats, integers } from "../op.ts";
 import { elementCount, shapeRule } from "../shapes.ts";
-import { workgroupsOf } from "../webgpu/rowwise.ts";
+import { workgroupsOf } from "../webgpu/workgroups.ts";
 import { type FrequencyScaling, ropeFrequencies, turnWords } from "./rope_frequencies.ts";
 
 /** Pairs of one workgroup: `@workgroup_size` of the file. */

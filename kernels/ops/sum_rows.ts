@@ -8,9 +8,7 @@ import { defineOp, floats } from "../op.ts";
 import { elementCount, shapeRule } from "../shapes.ts";
 import { elementwise } from "../webgpu/elementwise.ts";
 import { flattenRows } from "./flatten_rows.ts";
-
-/** Blocks of rows that sum on their own: enough for a large machine, and few to add up. */
-const BLOCKS_MAX = 256;
+import { rowBlocks, sumBlocks } from "./sum_blocks.ts";
 
 export const sumRows = defineOp({
   inputs: [floats("x")],
@@ -28,21 +26,15 @@ export const sumRows = defineOp({
   },
   webgpu(writer, [x], [sum]) {
     const [width] = sum.shape;
-    const rows = elementCount(x.shape) / width;
-    const blockRows = Math.ceil(rows / BLOCKS_MAX);
-    const blocks = Math.ceil(rows / blockRows);
+    const { blocks, sizes } = rowBlocks(elementCount(x.shape) / width);
     const partial = writer.scratch("f32", [blocks, width]);
     writer.dispatch(elementwise(writer.limits, partial, {
       source: [new URL("./sum_rows.wgsl", import.meta.url)],
-      constants: { ROWS: rows, BLOCK_ROWS: blockRows, WIDTH: width },
+      constants: { WIDTH: width },
+      sizes,
       types: { X: x.storage },
       bindings: [x, partial],
     }));
-    writer.dispatch(elementwise(writer.limits, sum, {
-      source: [new URL("./column_sums.wgsl", import.meta.url)],
-      constants: { ROWS: blocks },
-      types: { Rows: partial.storage, Sums: sum.storage },
-      bindings: [partial, sum],
-    }));
+    sumBlocks(writer, partial, sum);
   },
 });

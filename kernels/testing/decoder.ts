@@ -19,6 +19,17 @@ export interface DecoderSizes {
 const EPSILON = 1e-5;
 const THETA = 10000;
 
+/** Sizes that formulas can follow, none a multiple of another that matters. */
+export const SMALL: DecoderSizes = {
+  vocabulary: 19,
+  width: 12,
+  heads: 4,
+  keyValueHeads: 2,
+  headWidth: 4,
+  hidden: 17,
+  layers: 2,
+};
+
 /** Attention and feed-forward with their residuals: `[B, T, C]` → `[B, T, C]`. Parameters become inputs. */
 export function decoderBlock(
   builder: GraphBuilder,

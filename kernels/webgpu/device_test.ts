@@ -5,21 +5,11 @@ import { DeviceLost, type DeviceTensor, type HostTensor } from "../device.ts";
 import { differentiate } from "../gradient.ts";
 import { type Graph, GraphBuilder } from "../graph.ts";
 import { Scope } from "../scope.ts";
-import { decoder, type DecoderSizes } from "../testing/decoder.ts";
+import { decoder, SMALL } from "../testing/decoder.ts";
 import { type OpenWgsl, WGSL_DEVICES } from "../testing/devices.ts";
 import { drawFrom } from "../testing/draw.ts";
 import { evaluate } from "../testing/evaluate.ts";
 import { assertClose, type Tensor64, toHost } from "../testing/tensor64.ts";
-
-const SMALL: DecoderSizes = {
-  vocabulary: 19,
-  width: 12,
-  heads: 4,
-  keyValueHeads: 2,
-  headWidth: 4,
-  hidden: 17,
-  layers: 2,
-};
 
 for (const { name, open } of WGSL_DEVICES) {
   const test = (what: string, body: (open: OpenWgsl) => Promise<void>) =>

@@ -1,6 +1,7 @@
 /** The dispatch of kernels that work on each element by itself. */
 
 import { elementCount } from "../shapes.ts";
+import { workgroupsOf } from "./workgroups.ts";
 import type { Dispatch, WgslLimits, WgslTensor } from "./writer.ts";
 
 /** Elements of one workgroup: `@workgroup_size` of every elementwise file. */
@@ -16,11 +17,9 @@ export function elementwise(
   dispatch: Omit<Dispatch, "workgroups">,
 ): Dispatch {
   const count = elementCount(over.shape);
-  const groups = Math.ceil(count / GROUP);
-  const x = Math.min(groups, limits.workgroupsPerDimension);
   return {
     ...dispatch,
     sizes: { COUNT: count, ...dispatch.sizes },
-    workgroups: [x, Math.ceil(groups / x), 1],
+    workgroups: workgroupsOf(limits, Math.ceil(count / GROUP)),
   };
 }

@@ -51,12 +51,8 @@ export class Pipelines {
 
   /** What a kernel declares, whether it uses it or not: which WebGPU's own layouts depend on. */
   #layoutOf(text: string): GPUPipelineLayout {
-    // Shared files come first, and may declare what this kernel has something else for: the last one holds.
-    const accesses = new Map(
-      [...text.matchAll(STORAGE_BINDING)].map(([_all, binding, access]) => [Number(binding), access]),
-    );
-    const storage = [...accesses].map(([binding, access]) => ({
-      binding,
+    const storage = [...text.matchAll(STORAGE_BINDING)].map(([_all, binding, access]) => ({
+      binding: Number(binding),
       type: access === "read" ? "read-only-storage" as const : "storage" as const,
     }));
     const uniform = [...text.matchAll(UNIFORM_BINDING)].map(([_all, binding]) => ({

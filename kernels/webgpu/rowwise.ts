@@ -1,5 +1,6 @@
 /** The dispatch of kernels that take a row at a time: norms, softmax. */
 
+import { workgroupsOf } from "./workgroups.ts";
 import type { Dispatch, WgslLimits } from "./writer.ts";
 
 /** What the threads of a workgroup have together; stands before a file that calls it. */
@@ -13,15 +14,6 @@ const THREADS_MIN = 32;
 
 /** Elements that are worth an invocation, which has to wait for the others. */
 const ELEMENTS_PER_THREAD = 4;
-
-/**
- * Workgroups that lie in a plane, where one dimension does not hold them all. The file finds its own at
- * `group.y * groups.x + group.x`; some at the end may be too many.
- */
-export function workgroupsOf(limits: WgslLimits, count: number): Dispatch["workgroups"] {
-  const y = Math.ceil(count / limits.workgroupsPerDimension);
-  return [Math.ceil(count / y), y, 1];
-}
 
 /**
  * One workgroup of `THREADS` invocations for each row. The file does nothing

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { threadsOf, workgroupsOf } from "./rowwise.ts";
+import { threadsOf } from "./rowwise.ts";
+import { workgroupsOf } from "./workgroups.ts";
 import type { WgslLimits } from "./writer.ts";
 
 const LIMITS: WgslLimits = {
