@@ -115,6 +115,8 @@ class Coordinator implements Role {
       step: 0,
       stateHash: null,
       load: 0,
+      trains: true,
+      sessionRoom: 0,
     });
     this.#watchSilence();
     this.#setRebalanceTimer();

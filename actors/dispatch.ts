@@ -117,7 +117,7 @@ export class Dispatch {
 
   /** Who offers the stage now. */
   found(announcements: readonly Announcement[]): void {
-    this.#router.learn(announcements);
+    this.#router.learn(announcements.filter(({ trains }) => trains));
     for (const peer of this.#progressAtMs.keys()) {
       if (!this.#router.has(peer)) this.#progressAtMs.delete(peer);
     }

@@ -1148,6 +1148,8 @@ class Host implements Role {
         LOAD_SECONDS_MAX,
         this.#workload.secondsOf(this.#waiting[FORWARD].length, this.#waiting[BACKWARD].length),
       ),
+      trains: true,
+      sessionRoom: this.#stage?.sessions?.roomTokens ?? 0,
     });
   }
 

@@ -228,3 +228,27 @@ export const LOAD_SECONDS_MAX = 1e6;
 
 /** Of all hosts, how many may be sent to other stages at once: the others carry the run meanwhile, and vouch for it. */
 export const MOVED_SHARE_MAX = 1 / 4;
+
+/** Sessions that one host keeps. Their tokens are bounded by its cache; this bounds what is noted of them. */
+export const SESSIONS_MAX = 4096;
+
+/** Sessions in one frame: more than a host decodes at once. */
+export const SESSION_PARTS_MAX = 64;
+
+/** Sessions whose next token is computed in one run: beyond it a run of small models takes longer in proportion. */
+export const DECODE_BATCH_MAX = 32;
+
+/** Tokens of a prompt that are computed in one run; decode runs come between: others wait no longer than that. */
+export const PREFILL_CHUNK_TOKENS = 256;
+
+/** A host forgets a session that nobody has continued for so long: its home has gone without a word. */
+export const SESSION_LEASE_MS = 120_000;
+
+/** When there is no room, sessions that rest for longer than that make some: their home can restore them. */
+export const SESSION_IDLE_MS = 10_000;
+
+/** Homes ask hosts that they may choose how far they are, so often. */
+export const PROBE_PERIOD_MS = 15_000;
+
+/** A host that no trainer has asked for anything for so long serves sessions by itself. */
+export const STANDALONE_MS = 5_000;

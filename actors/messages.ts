@@ -10,6 +10,7 @@
 import { z } from "zod";
 import type { PeerId } from "./core/actor.ts";
 import type { Announcement } from "../routing/mod.ts";
+import { samplingSchema, TOP_LOG_PROBABILITIES_MAX } from "../run/mod.ts";
 import { signatureSchema as signature, stateProofSchema } from "../routing/state_proof.ts";
 import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
 import {
@@ -20,6 +21,7 @@ import {
   REASON_CHARACTERS_MAX,
   REPLICAS_MAX,
   SECONDS_PER_MICRO_BATCH_MAX,
+  SESSION_PARTS_MAX,
   SNAPSHOTS_OFFERED_MAX,
   STAGES_MAX,
   STATE_PIECES_MAX,
@@ -98,6 +100,58 @@ export type Held = z.infer<typeof held>;
 /** Names one all-reduce: a term's rounds are its own. */
 const total = z.strictObject({ term: count, round: count });
 
+/** Names one session, for all hosts of its path: drawn by its home, never used again. */
+const session = z.string().regex(/^[0-9a-f]{32}$/);
+
+/** Milliseconds that each stage so far has had a session's tokens, waiting included. */
+const spentMs = z.array(finite.min(0)).max(STAGES_MAX).readonly();
+
+/** What a host has to know of a session. */
+const opening = z.strictObject({
+  /** Who continues the text, and hears of every token. */
+  home: peer,
+  /** One host for each stage, the receiver among them. */
+  path: z.array(peer).min(1).max(STAGES_MAX).readonly(),
+  sampling: samplingSchema,
+  /** Of the text, what has been added before a repair not included. */
+  promptTokens: count,
+  /** The text will not be longer. */
+  tokensMax: count,
+});
+
+/** What a host has to know of a session, see the schema. */
+export type Opening = z.infer<typeof opening>;
+
+/** One session's share of an `extend`. */
+const part = z.strictObject({
+  session,
+  /** Tokens that stand before these. */
+  position: count,
+  /** New tokens, rows of the frame's tensors. */
+  count: z.int().min(1).max(Number.MAX_SAFE_INTEGER),
+  /** Whether the token after them is wanted. */
+  draws: z.boolean(),
+  spentMs,
+  /** With the first tokens of a session. */
+  opening: opening.nullable(),
+});
+
+/** One session's share of an `extend`, see the schema. */
+export type SessionPart = z.infer<typeof part>;
+
+const logProbability = finite.max(0);
+
+/** A token that was drawn. */
+const drawnToken = z.strictObject({
+  session,
+  /** Its place in the text, from 0. */
+  position: count,
+  token: count,
+  logProbability,
+  top: z.array(z.strictObject({ token: count, logProbability })).max(TOP_LOG_PROBABILITIES_MAX).readonly(),
+  spentMs,
+});
+
 /** What leads from one state to the next, and what was found on the way. */
 const update = z.strictObject({
   /** The gradient sum that everybody agrees on. */
@@ -170,6 +224,47 @@ const schemas = [
   z.strictObject({ kind: z.literal("evaluated"), walk, lossSum: finite, tokens: count }),
   /** To the reader. Tensor: `logits` `[B, V]`. */
   z.strictObject({ kind: z.literal("logits"), walk }),
+
+  // --- sessions ---------------------------------------------------------------------------------
+  /**
+   * From home to stage 0, and from host to host: continue these texts. Tensors: `tokens` `[N]`, the parts' one
+   * after the other, and beyond stage 0 `hidden` `[N, C]`.
+   */
+  z.strictObject({
+    kind: z.literal("extend"),
+    stage,
+    parts: z.array(part).min(1).max(SESSION_PARTS_MAX).readonly(),
+  }),
+  /** From the last stage to home: these tokens follow. */
+  z.strictObject({
+    kind: z.literal("drawn"),
+    tokens: z.array(drawnToken).min(1).max(SESSION_PARTS_MAX).readonly(),
+  }),
+  /** To home: this host can't go on with this session, and keeps nothing of it. Another may, now or after so long. */
+  z.strictObject({
+    kind: z.literal("sessionLost"),
+    session,
+    stage,
+    reason,
+    retryAfterMs: finite.min(0).max(60_000).nullable(),
+  }),
+  /** From home, and along the path: these are over. It may overtake an `extend`. */
+  z.strictObject({
+    kind: z.literal("endSessions"),
+    sessions: z.array(session).min(1).max(SESSION_PARTS_MAX).readonly(),
+  }),
+  /** From home: how far away are you? */
+  z.strictObject({ kind: z.literal("probe"), nonce: count }),
+  /** The answer, at once: and how long does a token take, and for how many is there room? */
+  z.strictObject({
+    kind: z.literal("probed"),
+    nonce: count,
+    stage: stage.nullable(),
+    step: count,
+    /** For one token of one session, waiting included; `null` before any was measured. */
+    secondsPerToken: finite.min(0).nullable(),
+    roomTokens: count,
+  }),
 
   // --- membership -------------------------------------------------------------------------------
   /** Host to coordinator, every so often: who I am and what I hold. */
@@ -369,6 +464,7 @@ const TENSORS = {
   forward: { input: "required", targets: "optional" },
   backward: { gradient: "required" },
   logits: { logits: "required" },
+  extend: { tokens: "required", hidden: "optional" },
   part: { values: "required" },
   total: { values: "required" },
   piece: { bytes: "required" },
@@ -378,6 +474,7 @@ type Carried = {
   forward: { readonly input: Tensor; readonly targets?: Tensor };
   backward: { readonly gradient: Tensor };
   logits: { readonly logits: Tensor };
+  extend: { readonly tokens: Tensor; readonly hidden?: Tensor };
   part: { readonly values: Tensor };
   total: { readonly values: Tensor };
   piece: { readonly bytes: Uint8Array };
@@ -413,6 +510,8 @@ export type LocalMessage =
     readonly stateHash: string | null;
     /** Seconds of work that wait. */
     readonly load: number;
+    readonly trains: boolean;
+    readonly sessionRoom: number;
   }
   /** The owner to the host: leave in good order. */
   | { readonly kind: "leave" }
@@ -466,6 +565,12 @@ const RECIPIENT = {
   forward: "host",
   backward: "host",
   givenUp: "host",
+  extend: "host",
+  endSessions: "host",
+  probe: "host",
+  drawn: "reader",
+  sessionLost: "reader",
+  probed: "reader",
   placed: "host",
   relieved: "host",
   restore: "host",

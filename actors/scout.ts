@@ -23,6 +23,8 @@ export interface Offer {
   readonly step: number;
   readonly stateHash: string | null;
   readonly load: number;
+  readonly trains: boolean;
+  readonly sessionRoom: number;
 }
 
 /** What a scout is made of. */

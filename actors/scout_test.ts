@@ -71,7 +71,7 @@ class Scouting {
   }
 
   announce(service: string, step: number): void {
-    this.tell({ kind: "announce", service, step, stateHash: null, load: 0 });
+    this.tell({ kind: "announce", service, step, stateHash: null, load: 0, trains: true, sessionRoom: 0 });
   }
 
   async until(untilMs: number): Promise<void> {
@@ -253,7 +253,15 @@ Deno.test("a scout that crashed still knows what is wanted and what is offered",
   scouting.there = [announcementOf("a")];
   scouting.crashAt = 1;
   scouting.watch();
-  scouting.tell({ kind: "announce", service: "stage:1", step: 3, stateHash: null, load: 0 });
+  scouting.tell({
+    kind: "announce",
+    service: "stage:1",
+    step: 3,
+    stateHash: null,
+    load: 0,
+    trains: true,
+    sessionRoom: 0,
+  });
   await scouting.simulation.run({ untilMs: 2 * ANNOUNCE_PERIOD_MS });
   assert.ok(scouting.learnt.length > 1, "it looked again");
   assert.ok(scouting.found.length > 0, "it told what it found");

@@ -40,6 +40,10 @@ export interface Announcement {
   readonly device: string;
   /** Seconds of work that wait. */
   readonly load: number;
+  /** Whether it takes part in training: hosts serve sessions also without a trainer. */
+  readonly trains: boolean;
+  /** Tokens of sessions that it can still keep; 0 if it serves none. */
+  readonly sessionRoom: number;
   /** Of two announcements of one peer the higher number holds. */
   readonly sequence: number;
   /** By the peer's clock, since the Unix epoch. */
@@ -57,6 +61,8 @@ const schema: z.ZodType<Announcement> = z.strictObject({
   addresses: z.array(z.string().max(256)).max(16),
   device: z.string().max(64),
   load: z.number().min(0).max(1e6),
+  trains: z.boolean(),
+  sessionRoom: z.int().min(0),
   sequence: z.int().min(0),
   issuedAtMs: z.int().min(0),
   expiresAtMs: z.int().min(0),

@@ -40,6 +40,8 @@ const good: Announcement = {
   addresses: ["/ip4/127.0.0.1/tcp/4001"],
   device: "onnx",
   load: 1.5,
+  trains: true,
+  sessionRoom: 64,
   sequence: 3,
   issuedAtMs: NOW_MS,
   expiresAtMs: NOW_MS + 30_000,

@@ -61,7 +61,7 @@ export interface DirectoryOptions {
 
 /** What a peer says; the directory adds name, times and sequence. */
 export interface Saying
-  extends Pick<Announcement, "service" | "step" | "stateHash" | "addresses" | "device" | "load"> {
+  extends Omit<Announcement, "run" | "peer" | "sequence" | "issuedAtMs" | "expiresAtMs"> {
   /** How long it may be believed. */
   readonly validityMs: number;
 }

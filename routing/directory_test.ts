@@ -23,6 +23,8 @@ function saying(service: string, step = 0): Saying {
     addresses: [],
     device: "reference",
     load: 0,
+    trains: true,
+    sessionRoom: 0,
     validityMs: VALIDITY_MS,
   };
 }

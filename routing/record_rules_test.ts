@@ -19,6 +19,8 @@ function signed(
     addresses: [],
     device: "reference",
     load: 0,
+    trains: true,
+    sessionRoom: 0,
     sequence,
     issuedAtMs: NOW_MS - 1000,
     expiresAtMs,

@@ -16,6 +16,8 @@ function announcement(peer: string, sequence = 1): Announcement {
     addresses: [],
     device: "reference",
     load: 0,
+    trains: true,
+    sessionRoom: 0,
     sequence,
     issuedAtMs: 0,
     expiresAtMs: 1,

@@ -18,6 +18,14 @@ export { openTokenizer } from "./open_tokenizer.ts";
 export { drawInteger, philox, Purpose, unitInterval } from "./order.ts";
 export { partition, sliceOf, stageFlopsPerToken } from "./partition.ts";
 export type { PartitionSource, Slice } from "./partition.ts";
+export {
+  GREEDY,
+  LOGIT_BIAS_MAX,
+  samplingSchema,
+  samplingUniform,
+  TOP_LOG_PROBABILITIES_MAX,
+} from "./sampling.ts";
+export type { DrawnToken, Sampling } from "./sampling.ts";
 export { learningRate } from "./schedule.ts";
 export { TextStream } from "./text_stream.ts";
 export { checkTokenIds } from "./tokenizer.ts";

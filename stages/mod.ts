@@ -10,6 +10,8 @@ export { stageLayout } from "./parameters.ts";
 export type { Parameter, StageLayout } from "./parameters.ts";
 export { publishedState, PublishedWeights } from "./published_state.ts";
 export type { ByteSource } from "./safetensors.ts";
+export { CacheFull } from "./sessions.ts";
+export type { Continued, Draw, SessionResult, SessionRun, Sessions } from "./sessions.ts";
 export { KEPT_SNAPSHOTS, Snapshots } from "./snapshot.ts";
 export type { Disk, RejectedSnapshot, Restored, WholeState } from "./snapshot.ts";
 export { createStages, trainSolo, validateSolo } from "./solo.ts";

@@ -4,6 +4,7 @@
  */
 
 import type { HostTensor } from "../kernels/device.ts";
+import type { Sessions } from "./sessions.ts";
 
 /** What forward found at the end of this stage. */
 export type ForwardResult =
@@ -53,6 +54,11 @@ export interface Stage {
   readonly parameters: number;
   /** Micro-batches that it pays to give it at once; without it, 1. */
   readonly inFlightMax?: number;
+  /**
+   * Texts that are being continued. An optimizer step leaves them as they are; `importState` ends all.
+   * Without it the stage only trains.
+   */
+  readonly sessions?: Sessions;
 
   /**
    * Runs a micro-batch through this stage.

@@ -13,6 +13,8 @@ export function announcementOf(peer: string): Announcement {
     addresses: [`/memory/${peer}`],
     device: "reference",
     load: 0,
+    trains: true,
+    sessionRoom: 0,
     sequence: 1,
     issuedAtMs: 0,
     expiresAtMs: 60_000,
