@@ -5,6 +5,8 @@
 
 export { byteTokenizer } from "./byte_tokenizer.ts";
 export { canonicalJson } from "./canonical_json.ts";
+export { ChatTemplateError, openChatTemplate } from "./chat_template.ts";
+export type { ChatMessage, ChatRole, ChatTemplate } from "./chat_template.ts";
 export { updateScale } from "./clipping.ts";
 export type { UpdateScale } from "./clipping.ts";
 export { Dataset } from "./dataset.ts";
