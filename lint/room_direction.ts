@@ -56,16 +56,18 @@ const ROOMS: readonly Room[] = [
     imports: [...EVERY_ROLE, ...more],
   })),
   { name: "pieces of roles", holds: under("actors"), imports: EVERY_ROLE },
+  { name: "gateway", holds: under("gateway"), imports: ["run", "core"] },
   { name: "lint", holds: under("lint"), imports: [] },
 ];
 
 /**
  * Rooms that nothing imports, but for those named: a benchmark measures the processes that commands
- * start, and a simulation is run by a command, a test or a benchmark.
+ * start; a simulation, and the gateway, is run by a command, a test or a benchmark.
  */
 const ENDS: Readonly<Record<string, readonly string[]>> = {
   cli: ["bench"],
   bench: [],
+  gateway: ["cli", "bench", "tests"],
   tests: [],
   sim: ["cli", "bench", "tests"],
 };
