@@ -17,21 +17,24 @@ export interface CountingRun {
   readonly floor?: number;
   /** As in a manifest. */
   readonly rebalance?: Partial<Manifest["rebalance"]>;
+  /** Tokens of the longest text. Default: {@link TOKENS_PER_MICRO_BATCH}, with which nobody can talk. */
+  readonly sequenceLength?: number;
 }
 
-/** Tokens of a micro-batch: its step and its name. */
+/** Tokens of a micro-batch: its step and its name. Longer ones end in zeros. */
 export const TOKENS_PER_MICRO_BATCH = 2;
 
 /** The manifest of a counting run: the smallest model that can be cut into so many stages. */
 export function countingManifest(
-  { stages, microBatchesPerStep, steps, floor = 1, rebalance = {} }: CountingRun,
+  { stages, microBatchesPerStep, steps, floor = 1, rebalance = {}, sequenceLength = TOKENS_PER_MICRO_BATCH }:
+    CountingRun,
 ): Manifest {
   return parseManifest(JSON.stringify({
     version: 1,
     name: "counting",
     model: { vocabulary: 256, width: 2, layers: stages, heads: 1, headWidth: 2, hidden: 1 },
     stages,
-    sequenceLength: TOKENS_PER_MICRO_BATCH,
+    sequenceLength,
     sequencesPerMicroBatch: 1,
     microBatchesPerStep,
     steps,
@@ -44,14 +47,19 @@ export function countingManifest(
 }
 
 /**
- * Micro-batches that say which they are: `[1, 2]`, step and name, as tokens and as targets.
+ * Micro-batches that say which they are: `[1, T]`, step and name, as tokens and as targets.
  *
  * @param corpus number of the data that they are from.
+ * @param sequenceLength T, as in the manifest.
  */
-export function countingData(corpus = 0): Pick<Dataset, "corpus" | "microBatch" | "validationBatch"> {
+export function countingData(
+  corpus = 0,
+  sequenceLength = TOKENS_PER_MICRO_BATCH,
+): Pick<Dataset, "corpus" | "microBatch" | "validationBatch"> {
   const batch = (step: number, microBatch: number): TokenBatch => {
-    const name = corpus * MICRO_BATCHES_MAX + microBatch;
-    return { tokens: Int32Array.of(step, name), targets: Int32Array.of(step, name) };
+    const tokens = new Int32Array(sequenceLength);
+    tokens.set([step, corpus * MICRO_BATCHES_MAX + microBatch]);
+    return { tokens, targets: tokens.slice() };
   };
   return {
     corpus: corpus.toString(16).padStart(64, "0"),

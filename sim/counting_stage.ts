@@ -23,6 +23,7 @@ import {
   type StepUpdate,
 } from "../stages/mod.ts";
 import { countingLoss, nameParts, TOKENS_PER_MICRO_BATCH } from "./counting_run.ts";
+import { CountingSessions, type CountingSessionsOptions } from "./counting_sessions.ts";
 
 /** A step that a stage has taken. */
 export interface AppliedSum {
@@ -62,6 +63,8 @@ export interface CountingStageOptions {
   readonly manifest: Manifest;
   readonly index: number;
   readonly watcher?: StageWatcher;
+  /** Of its sessions. */
+  readonly sessions?: Pick<CountingSessionsOptions, "capacityTokens" | "onRun">;
 }
 
 interface Kept {
@@ -78,6 +81,7 @@ export class CountingStage implements Stage {
   readonly index: number;
   readonly count: number;
   readonly parameters: number;
+  readonly sessions: CountingSessions;
   readonly #layout: StageLayout;
   readonly #microBatches: number;
   readonly #watcher: StageWatcher;
@@ -91,10 +95,12 @@ export class CountingStage implements Stage {
   #step = 0;
   #check = 0;
 
-  constructor({ manifest, index, watcher }: CountingStageOptions) {
+  constructor({ manifest, index, watcher, sessions }: CountingStageOptions) {
     const slice = partition(manifest)[index];
+    const { vocabulary, width } = manifest.model;
     this.index = index;
     this.count = slice.count;
+    this.sessions = new CountingSessions({ index, count: slice.count, vocabulary, width, ...sessions });
     this.#layout = layoutOf(manifest, index);
     this.parameters = this.#layout.size;
     this.#microBatches = manifest.microBatchesPerStep;
@@ -218,6 +224,7 @@ export class CountingStage implements Stage {
       this.#step = manifest.step;
       this.#check = ((high << 16) | low) >>> 0;
       this.#kept.clear();
+      this.sessions.clear();
       this.#sum.fill(0);
     });
   }
@@ -228,6 +235,7 @@ export class CountingStage implements Stage {
 
   close(): Promise<void> {
     this.#kept.clear();
+    this.sessions.clear();
     this.#watcher.closed?.();
     return Promise.resolve();
   }
@@ -261,7 +269,7 @@ function hidden({ step, microBatch, corpus }: Kept, stage: number): HostTensor {
 }
 
 function nameIn({ dataType, data }: HostTensor): Kept {
-  if (dataType !== "i32" || data.length !== TOKENS_PER_MICRO_BATCH) {
+  if (dataType !== "i32" || data.length < TOKENS_PER_MICRO_BATCH) {
     throw new TypeError(`Cannot read a name: found ${data.length} numbers of ${dataType}`);
   }
   const { microBatch, corpus } = nameParts(data[1]);
