@@ -9,6 +9,8 @@ import { philox, Purpose, unitInterval } from "./order.ts";
 
 /** How the next token is chosen. Defaults: {@link GREEDY}. */
 export interface Sampling {
+  /** Only ids below it are tokens; 0: all that the model knows. A model may be padded beyond its tokenizer. */
+  readonly vocabulary: number;
   /** Divides the logits; 0 takes the likeliest token and draws nothing. */
   readonly temperature: number;
   /** How many of the likeliest tokens may be drawn; 0: all. */
@@ -41,6 +43,7 @@ export interface DrawnToken {
 
 /** Always the likeliest token. */
 export const GREEDY: Sampling = {
+  vocabulary: 0,
   temperature: 0,
   topK: 0,
   topP: 1,
@@ -61,6 +64,7 @@ const token = z.int().min(0).max(2 ** 31 - 1);
 
 /** What a stranger's wish has to look like. */
 export const samplingSchema: z.ZodType<Sampling> = z.strictObject({
+  vocabulary: z.int().min(0).max(2 ** 31 - 1),
   temperature: z.number().min(0).max(100),
   topK: z.int().min(0).max(2 ** 31 - 1),
   topP: z.number().gt(0).max(1),
