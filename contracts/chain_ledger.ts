@@ -13,6 +13,7 @@ import { readEarnings } from "./earnings.ts";
 import type { Journal } from "./journal.ts";
 import {
   type Earnings,
+  type Emission,
   type EpochState,
   type Lane,
   type LaneName,
@@ -45,10 +46,34 @@ export interface ChainLedgerOptions {
   readonly pollMs?: number;
 }
 
-/** A ledger on a chain, which somebody has to close. */
+/** A model as its owner describes it to the registry. */
+export interface ModelOffer {
+  /** SHA-256 of its manifest, 32 bytes, hex. */
+  readonly manifestHash: string;
+  readonly stages: readonly StageOffer[];
+}
+
+/** A stage of it. */
+export interface StageOffer {
+  /** Its share of the work, in 1/10,000 of the model's. */
+  readonly weightBps: number;
+  readonly maxReplicas: number;
+  /** What a host of it has to stake. */
+  readonly minStakeUnits: bigint;
+}
+
+/** A ledger on a chain, which somebody has to close, and what only the owner of a model or a purse asks of it. */
 export interface ChainLedger extends Ledger, Disposable {
   readonly kind: "chain";
   readonly account: string;
+  /** Tokens that an account has, and what it can pay for gas with, in wei. */
+  balancesOf(account: string): Promise<{ readonly tokenUnits: bigint; readonly gasWei: bigint }>;
+  /** Puts a model into the registry, unless it is there, and returns what it is called. */
+  createModel(offer: ModelOffer): Promise<string>;
+  /** Says what an epoch brings, and adds to what is there to be emitted. */
+  fundTraining(model: string, units: bigint, emissionUnits: bigint): Promise<void>;
+  /** Gives the account tokens, if the token is the one for trials. */
+  mint(units: bigint): Promise<void>;
 }
 
 /** An account that deploys contracts through the same outbox. */
@@ -181,6 +206,38 @@ class EthersLedger implements ChainLedger {
     return { owner: this.account, model, stage: Number(stage) };
   }
 
+  async balancesOf(account: string): Promise<{ tokenUnits: bigint; gasWei: bigint }> {
+    const [[tokenUnits], gas] = await Promise.all([
+      this.#call("token", "balanceOf", account),
+      this.#ask<string>("eth_getBalance", [account, "latest"]),
+    ]);
+    return { tokenUnits, gasWei: BigInt(gas) };
+  }
+
+  async createModel({ manifestHash, stages }: ModelOffer): Promise<string> {
+    const [model] = await this.#call("registry", "modelOf", this.account, manifestHash);
+    const { owner } = await this.#call("registry", "models", model);
+    if (owner !== NOBODY) return model;
+    const terms = stages.map(({ weightBps, maxReplicas, minStakeUnits }) => ({
+      weightBps,
+      maxReplicas,
+      minStake: minStakeUnits,
+    }));
+    // The root of its graph is for a game of disputes, which is to come.
+    await this.#send("registry", "createModel", manifestHash, ZERO_WORD, terms);
+    return model;
+  }
+
+  async fundTraining(model: string, units: bigint, emissionUnits: bigint): Promise<void> {
+    await this.#send("rewards", "setEmission", model, emissionUnits);
+    await this.#approve("rewards", units);
+    await this.#send("rewards", "fund", model, units);
+  }
+
+  async mint(units: bigint): Promise<void> {
+    await this.#send("token", "mint", this.account, units);
+  }
+
   async resign(model: string): Promise<void> {
     const { active } = await this.#call("registry", "hosts", model, this.account);
     if (active) await this.#send("registry", "resign", model);
@@ -240,6 +297,19 @@ class EthersLedger implements ChainLedger {
       challenged: proposal.challenger !== NOBODY,
       finalSeconds: proposed ? Number(proposal.proposedAt + window[0]) : 0,
     };
+  }
+
+  async emissionOf(model: string): Promise<Emission> {
+    const [{ emission, pool }, { stages }] = await Promise.all([
+      this.#call("rewards", "programs", model),
+      this.#call("registry", "models", model),
+    ]);
+    const units: bigint = emission < pool ? emission : pool;
+    const terms = await Promise.all(
+      Array.from({ length: Number(stages) }, (_, stage) => this.#call("registry", "stages", model, stage)),
+    );
+    const stageUnits = terms.map(({ weightBps }) => units * (weightBps as bigint) / 10_000n);
+    return { poolUnits: pool, stageUnits };
   }
 
   async claim(proof: RewardProof): Promise<void> {

@@ -90,6 +90,14 @@ export interface EpochState {
   readonly finalSeconds: number;
 }
 
+/** What training brings. */
+export interface Emission {
+  /** What is left to be emitted. */
+  readonly poolUnits: bigint;
+  /** What the next epoch brings each stage. */
+  readonly stageUnits: readonly bigint[];
+}
+
 /** What one shard brought on one day. */
 export interface EarningsRow {
   readonly model: string;
@@ -144,6 +152,7 @@ export interface Ledger {
   /** Makes an epoch final that nobody has challenged in time. */
   finalizeEpoch(model: string): Promise<void>;
   epochOf(model: string): Promise<EpochState>;
+  emissionOf(model: string): Promise<Emission>;
   /** Pays a reward to its account. Nothing happens if it was paid before. */
   claim(proof: RewardProof): Promise<void>;
   /** Raises an account's share in what its shard earns. Nothing happens if it is that high. */

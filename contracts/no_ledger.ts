@@ -28,6 +28,7 @@ export const NO_LEDGER: Ledger = {
   finalizeEpoch: none("finalize an epoch"),
   epochOf: () =>
     Promise.resolve({ finalEpoch: 0, proposedRoot: undefined, challenged: false, finalSeconds: 0 }),
+  emissionOf: () => Promise.resolve({ poolUnits: 0n, stageUnits: [] }),
   claim: none("claim"),
   syncCredit: none("raise credit"),
   deposit: none("deposit"),

@@ -141,8 +141,25 @@ export interface Manifest {
   readonly precision: "f32" | "f16";
   /** How tensors are written on the wire. Default `f32`, exact. */
   readonly codecs: { readonly activation: "f32"; readonly gradient: "f32" };
-  /** Who keeps account of earnings. Default `none`. */
-  readonly ledger: "none";
+  /** Who keeps account of earnings. Default `none`; `deno task chain --into` writes one down. */
+  readonly ledger: "none" | LedgerConfig;
+}
+
+/** Where a run's contracts lie, and what its model is called there. */
+export interface LedgerConfig {
+  readonly chainId: number;
+  /** Where the chain answers JSON-RPC, for those who have no node of their own; no part of the run's id. */
+  readonly rpc?: string;
+  /** Block of the first contract. */
+  readonly block: number;
+  readonly token: string;
+  readonly vault: string;
+  readonly registry: string;
+  readonly rewards: string;
+  readonly revenue: string;
+  readonly escrow: string;
+  /** Name of the model in the registry, 32 bytes: follows from its owner and {@link modelHash}. */
+  readonly model: string;
 }
 
 /** A manifest that is not to be believed. The message has one line per problem. */
@@ -267,6 +284,25 @@ const rebalanceSchema = object({
   hysteresis: between(0, 10).default(0.05),
 });
 
+const contractAddress = text(/^0x[0-9a-f]{40}$/, "0x and 40 lower-case hexadecimal digits");
+
+const ledgerSchema = z.union([
+  word("none"),
+  object({
+    chainId: integer(1, Number.MAX_SAFE_INTEGER),
+    rpc: text(/^https?:\/\/[\x21-\x7e]{1,256}$/, "an address that begins with http:// or https://")
+      .optional(),
+    block: integer(0, Number.MAX_SAFE_INTEGER),
+    token: contractAddress,
+    vault: contractAddress,
+    registry: contractAddress,
+    rewards: contractAddress,
+    revenue: contractAddress,
+    escrow: contractAddress,
+    model: text(/^0x[0-9a-f]{64}$/, "0x and 64 lower-case hexadecimal digits"),
+  }),
+], { error: '"none", or an object with chainId, block, the addresses of the contracts and model' });
+
 const manifestSchema = object({
   version: word(1),
   name: text(/^[A-Za-z0-9][\w .-]{0,63}$/, "1 to 64 letters, digits, blanks, dots and dashes"),
@@ -295,7 +331,7 @@ const manifestSchema = object({
     activation: word("f32").default("f32"),
     gradient: word("f32").default("f32"),
   }).prefault({}),
-  ledger: word("none").default("none"),
+  ledger: ledgerSchema.default("none"),
 });
 
 /**
@@ -338,8 +374,24 @@ const LATER_FIELDS = {
  */
 export function manifestHash(manifest: Manifest): string {
   const { manifest: later, model } = LATER_FIELDS;
-  const content = { ...unusual(manifest, later), model: unusual(manifest.model, model) };
+  const content = {
+    ...unusual(manifest, later),
+    model: unusual(manifest.model, model),
+    ledger: withoutRpc(manifest.ledger),
+  };
   return createHash("sha256").update(canonicalJson(content)).digest("hex");
+}
+
+/** Whose node one asks is one's own affair. */
+function withoutRpc(ledger: Manifest["ledger"]): object | string {
+  if (ledger === "none") return ledger;
+  const { rpc: _, ...place } = ledger;
+  return place;
+}
+
+/** SHA-256, hex, of the manifest but for its ledger: what the ledger knows the model by. */
+export function modelHash(manifest: Manifest): string {
+  return manifestHash({ ...manifest, ledger: "none" });
 }
 
 /** The fields of an object but for those that stand at these values. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ManifestError, manifestHash, parseManifest } from "./manifest.ts";
+import { ManifestError, manifestHash, modelHash, parseManifest } from "./manifest.ts";
 
 /** The least that a manifest says. */
 const least = {
@@ -13,6 +13,14 @@ const least = {
   microBatchesPerStep: 8,
   steps: 500,
 };
+
+const [token, vault, registry, rewards, revenue, escrow] = [..."123456"].map((digit) =>
+  `0x${digit.repeat(40)}`
+);
+const contracts = { token, vault, registry, rewards, revenue, escrow };
+const ledger = { chainId: 31_337, block: 1, ...contracts, model: `0x${"7".repeat(64)}` };
+const LEDGER_EXPECTED =
+  'expected "none", or an object with chainId, block, the addresses of the contracts and model';
 
 type Fields = Record<string, unknown>;
 
@@ -135,7 +143,17 @@ const hostile: readonly [why: string, text: string, problem: string][] = [
     changed({ "codecs.activation": "int8" }),
     'codecs.activation: found "int8", expected "f32"',
   ],
-  ["a ledger", changed({ ledger: "0x00" }), 'ledger: found "0x00", expected "none"'],
+  ["a ledger", changed({ ledger: "0x00" }), `ledger: found "0x00", ${LEDGER_EXPECTED}`],
+  [
+    "a contract's address",
+    changed({ ledger: { ...ledger, escrow: "0x5" } }),
+    'ledger.escrow: found "0x5", expected 0x and 40',
+  ],
+  [
+    "a chain",
+    changed({ ledger: { ...ledger, rpc: "file:///etc" } }),
+    'ledger.rpc: found "file:///etc", expected an address',
+  ],
   ["a name that steers terminals", changed({ name: "\u001b[2Jx" }), 'name: found "?[2Jx", expected'],
   ["another tokenizer", changed({ tokenizer: { kind: "words" } }), 'tokenizer.kind: found "words"'],
   ["a tokenizer outside the folder", tokenizerAt("../secret.json"), "a path inside the manifest's folder"],
@@ -205,6 +223,18 @@ Deno.test("manifestHash asks for meaning, not for spelling", () => {
   assert.notEqual(manifestHash(parseManifest(changed({ "rebalance.everySeconds": 60 }))), hash);
   assert.equal(manifestHash(parseManifest(changed({ precision: "f32" }))), hash);
   assert.notEqual(manifestHash(parseManifest(changed({ precision: "f16" }))), hash);
+});
+
+Deno.test("a run on another ledger is another run, of the same model; whose node answers does not matter", () => {
+  const without = parseManifest(JSON.stringify(least));
+  const on = parseManifest(changed({ ledger }));
+  assert.deepEqual(on.ledger, ledger);
+  assert.notEqual(manifestHash(on), manifestHash(without));
+  assert.equal(modelHash(on), manifestHash(without));
+  const rpc = "http://127.0.0.1:8545";
+  assert.equal(manifestHash(parseManifest(changed({ ledger: { ...ledger, rpc } }))), manifestHash(on));
+  const elsewhere = { ...ledger, chainId: 1 };
+  assert.notEqual(manifestHash(parseManifest(changed({ ledger: elsewhere }))), manifestHash(on));
 });
 
 Deno.test("manifestHash does not change from one release to the next", () => {
