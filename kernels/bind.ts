@@ -60,14 +60,19 @@ export interface IntegerRange {
 
 /** What ops ask of the integers they are given, in a run of these sizes. */
 export function integerRanges(graph: Graph, shapes: BoundShapes): readonly IntegerRange[] {
-  return graph.nodes.flatMap((node) => {
+  // Once, where every layer asks the same.
+  const ranges = new Map<string, IntegerRange>();
+  for (const node of graph.nodes) {
     const row: OpRow = OPS[node.op];
-    if (!row.integerRange) return [];
-    const range = row.integerRange(node.inputs.map((value) => shapes.get(value)!), node.attributes);
-    return node.inputs
-      .filter(({ dataType }) => dataType === "i32")
-      .map((value) => ({ value, ...range }));
-  });
+    if (!row.integerRange) continue;
+    const given = node.inputs.map((value) => shapes.get(value)!);
+    for (const [index, value] of node.inputs.entries()) {
+      if (value.dataType !== "i32") continue;
+      const range = row.integerRange(given, node.attributes, row.inputs[index].name);
+      ranges.set(`${range.minimum} ${range.maximum} ${value.name}`, { value, ...range });
+    }
+  }
+  return [...ranges.values()];
 }
 
 /**

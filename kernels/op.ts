@@ -80,10 +80,11 @@ export interface OpRow<
   /** Outputs that keep 32 bits where others are stored in 16: logarithms, and factors of whole rows. */
   readonly wide?: readonly Outputs[number][];
   readonly shapes: ShapeRule<Attributes>;
-  /** What the elements of integer inputs may be, both ends included. */
+  /** What the elements of the integer input of this name may be, both ends included. */
   readonly integerRange?: (
     inputs: readonly (readonly number[])[],
     attributes: Attributes,
+    name: Inputs[number]["name"],
   ) => { readonly minimum: number; readonly maximum: number };
   /**
    * The truth, in plain loops: `f32` in and out, sums in float64. Outputs

@@ -9,6 +9,7 @@ import { add } from "./ops/add.ts";
 import { addBias } from "./ops/add_bias.ts";
 import { attention } from "./ops/attention.ts";
 import { attentionGradient } from "./ops/attention_gradient.ts";
+import { cachedAttention } from "./ops/cached_attention.ts";
 import { crossEntropy } from "./ops/cross_entropy.ts";
 import { crossEntropyGradient } from "./ops/cross_entropy_gradient.ts";
 import { embedding } from "./ops/embedding.ts";
@@ -26,6 +27,7 @@ import { swiglu } from "./ops/swiglu.ts";
 import { swigluGradient } from "./ops/swiglu_gradient.ts";
 import { takeLast } from "./ops/take_last.ts";
 import { takeLastGradient } from "./ops/take_last_gradient.ts";
+import { takeRows } from "./ops/take_rows.ts";
 import { zeros } from "./ops/zeros.ts";
 
 /** Name of an op. Spelt out, because a device of somebody else's has to know them all. */
@@ -36,6 +38,7 @@ export type OpName =
   | "addBias"
   | "attention"
   | "attentionGradient"
+  | "cachedAttention"
   | "crossEntropy"
   | "crossEntropyGradient"
   | "embedding"
@@ -53,6 +56,7 @@ export type OpName =
   | "swigluGradient"
   | "takeLast"
   | "takeLastGradient"
+  | "takeRows"
   | "zeros";
 
 /** Every op by its name. */
@@ -63,6 +67,7 @@ export const OPS = {
   addBias,
   attention,
   attentionGradient,
+  cachedAttention,
   crossEntropy,
   crossEntropyGradient,
   embedding,
@@ -80,6 +85,7 @@ export const OPS = {
   swigluGradient,
   takeLast,
   takeLastGradient,
+  takeRows,
   zeros,
 } as const satisfies Record<OpName, OpRow>;
 

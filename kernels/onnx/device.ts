@@ -13,6 +13,7 @@ import { bind } from "../bind.ts";
 import type { Device, DeviceTensor, HostTensor, Program } from "../device.ts";
 import type { Graph, Output, Value } from "../graph.ts";
 import { type HostUpdate, hostUpdate } from "../host_update.ts";
+import { checkRowCopy, copyRows } from "../row_copy.ts";
 import { type StoredTensor, TensorStore } from "../tensor_store.ts";
 import { canShareMemory } from "./in_place.ts";
 import { lower, outputName } from "./lower.ts";
@@ -66,6 +67,14 @@ export class OnnxDevice implements Device {
     if (this.#waiting === 0) return target.data.set(data);
     const copy = data.slice();
     void this.#inTurn([target], () => target.data.set(copy));
+  }
+
+  async copyRows(source: DeviceTensor, destination: DeviceTensor, rows: Int32Array): Promise<void> {
+    const from = this.#store.find("Cannot copy rows of tensor", source);
+    const to = this.#store.find("Cannot copy rows into tensor", destination);
+    checkRowCopy(from, to, rows);
+    const own = rows.slice();
+    await this.#inTurn([from, to], () => copyRows(from, to, own));
   }
 
   free(tensor: DeviceTensor): void {

@@ -22,6 +22,7 @@ import {
 } from "../device.ts";
 import type { Graph, Value } from "../graph.ts";
 import { type HostUpdate, hostUpdate } from "../host_update.ts";
+import { checkRowCopy, copyRows } from "../row_copy.ts";
 import { elementCount, formatShape } from "../shapes.ts";
 import { gatherInputs } from "../tensor_store.ts";
 import { lower, outputName } from "./lower.ts";
@@ -120,6 +121,14 @@ export class OnnxGpuDevice implements Device {
     const host = data.slice();
     if (this.#waiting === 0) place(held, { host });
     else void this.#inTurn(() => place(held, { host }));
+  }
+
+  async copyRows(source: DeviceTensor, destination: DeviceTensor, rows: Int32Array): Promise<void> {
+    const from = this.#find("Cannot copy rows of tensor", source);
+    const to = this.#find("Cannot copy rows into tensor", destination);
+    checkRowCopy(from, to, rows);
+    const own = rows.slice();
+    await this.#inTurn(() => this.#copyRows(from, to, own));
   }
 
   free(tensor: DeviceTensor): void {
@@ -237,6 +246,31 @@ export class OnnxGpuDevice implements Device {
     if (copier === undefined) this.#copiers.set(key, copier = this.#open(copyModel(rank), { y: to }, false));
     const x = held.remote ?? runtimeTensor(held, held.host!);
     return (await (await copier).run({ x })).y;
+  }
+
+  /** Where the destination lies: on the GPU that is a new tensor, as no run of the runtime writes over an old one. */
+  async #copyRows(from: Held, to: Held, rows: Int32Array): Promise<void> {
+    if (rows.length === 0) return;
+    const { shape } = from;
+    if (to.host !== undefined) {
+      return copyRows({ shape, data: await this.#fetch(from) }, { shape: to.shape, data: to.host }, rows);
+    }
+    const key = `scatter ${to.shape.length} ${shape.at(-1)}`;
+    let scatter = this.#copiers.get(key);
+    if (scatter === undefined) {
+      const model = scatterModel(to.shape.length, shape.at(-1)!);
+      this.#copiers.set(key, scatter = this.#open(model, { y: "gpu-buffer" }, false));
+    }
+    const width = shape.at(-1)!;
+    const data = await this.#fetch(from);
+    const update = new ort.Tensor(
+      "float32",
+      (data as Float32Array).subarray(0, rows.length * width),
+      [rows.length, width],
+    );
+    const places = new ort.Tensor("int64", BigInt64Array.from(rows, BigInt), [rows.length, 1]);
+    const { y } = await (await scatter).run({ x: to.remote!, update, places });
+    place(to, contentsOf(y));
   }
 
   /** Where a graph's results go. What is integer is read here, to be checked. */
@@ -360,4 +394,36 @@ function copyModel(rank: number): OnnxModel {
   const value = (name: string) => ({ name, type: ONNX_TYPE.f32, shape });
   const node = { operator: "Identity", domain: "", inputs: ["x"], outputs: ["y"], attributes: {} };
   return { inputs: [value("x")], outputs: [value("y")], constants: [], nodes: [node] };
+}
+
+/** A model that copies a tensor of this rank, but for some of its rows. */
+function scatterModel(rank: number, width: number): OnnxModel {
+  const shape = [...Array.from({ length: rank - 1 }, (_, axis) => `D${axis}`), width];
+  const node = (operator: string, inputs: readonly string[], output: string) => ({
+    operator,
+    domain: "",
+    inputs,
+    outputs: [output],
+    attributes: {},
+  });
+  return {
+    inputs: [
+      { name: "x", type: ONNX_TYPE.f32, shape },
+      { name: "update", type: ONNX_TYPE.f32, shape: ["N", width] },
+      { name: "places", type: ONNX_TYPE.i64, shape: ["N", 1] },
+    ],
+    outputs: [{ name: "y", type: ONNX_TYPE.f32, shape }],
+    constants: [{
+      name: "flat",
+      type: ONNX_TYPE.i64,
+      shape: [2],
+      bytes: new Uint8Array(BigInt64Array.of(-1n, BigInt(width)).buffer),
+    }],
+    nodes: [
+      node("Reshape", ["x", "flat"], "rows"),
+      node("ScatterND", ["rows", "places", "update"], "replaced"),
+      node("Shape", ["x"], "shape"),
+      node("Reshape", ["replaced", "shape"], "y"),
+    ],
+  };
 }

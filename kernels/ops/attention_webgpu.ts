@@ -21,7 +21,7 @@ const CHUNK_COLUMNS = 32;
 const FEW_ROWS_MAX = 16;
 
 /** Widest head: the kernel for few rows holds a query in a workgroup, four elements to an invocation. */
-const HEAD_WIDTH_MAX = 256;
+export const HEAD_WIDTH_MAX = 256;
 
 const LAYOUT = new URL("./attention_layout.wgsl", import.meta.url);
 const READ_SCALAR = new URL("./attention_read_scalar.wgsl", import.meta.url);

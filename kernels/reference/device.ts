@@ -8,6 +8,7 @@ import type { Device, DeviceTensor, HostTensor, NamedTensors, Program } from "..
 import type { Graph, Value } from "../graph.ts";
 import type { OpRow, TypedTensor } from "../op.ts";
 import { OPS } from "../ops.ts";
+import { checkRowCopy, copyRows } from "../row_copy.ts";
 import { elementCount } from "../shapes.ts";
 import { TensorStore } from "../tensor_store.ts";
 
@@ -29,6 +30,15 @@ export class ReferenceDevice implements Device {
 
   write(tensor: DeviceTensor, data: Float32Array | Int32Array): void {
     this.#store.findWritable(tensor, data).data.set(data);
+  }
+
+  copyRows(source: DeviceTensor, destination: DeviceTensor, rows: Int32Array): Promise<void> {
+    return promise(() => {
+      const from = this.#store.find("Cannot copy rows of tensor", source);
+      const to = this.#store.find("Cannot copy rows into tensor", destination);
+      checkRowCopy(from, to, rows);
+      copyRows(from, to, rows);
+    });
   }
 
   free(tensor: DeviceTensor): void {

@@ -219,6 +219,57 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
     scales: [1e-6, 1, 4],
     tolerance: 1e-4,
   },
+  cachedAttention: {
+    instance({ batch, length, past, keyValueHeads, group, width: headWidth }, draw) {
+      const heads = keyValueHeads * group;
+      const keyWidth = keyValueHeads * headWidth;
+      const capacity = past + 1;
+      // Twice the rows that are named, which lie anywhere among them; a sequence may have no past at all.
+      const pool = 2 * batch * capacity;
+      const order = shuffled(pool, draw);
+      const lengths = [past, ...draw.integers(0, capacity, batch - 1).data];
+      return {
+        inputs: [
+          draw.floats(1, batch * length, heads * headWidth),
+          draw.floats(1, batch * length, keyWidth),
+          draw.floats(1, batch * length, keyWidth),
+          draw.floats(pool, keyWidth),
+          draw.floats(pool, keyWidth),
+          { shape: [batch, capacity], data: order.slice(0, batch * capacity) },
+          { shape: [batch], data: lengths },
+        ],
+        attributes: { heads, keyValueHeads, headWidth },
+      };
+    },
+    magnitudes: ([, , v, , pastValues]) => [Math.max(greatestOf(v), greatestOf(pastValues))],
+    formula([q, k, v, pastKeys, pastValues, rows, lengths], { heads, keyValueHeads, headWidth }) {
+      const batch = lengths.data.length;
+      const length = q.shape[1] / batch;
+      const sequences = lengths.data.map((past, b) => {
+        const own = (x: Tensor64) =>
+          tensor64([1, length, x.shape[2]], (_, t, c) => at(x)(0, b * length + t, c));
+        const whole = (pool: Tensor64, added: Tensor64) =>
+          tensor64(
+            [1, past + length, pool.shape[1]],
+            (_, s, c) => s < past ? at(pool)(at(rows)(b, s), c) : at(added)(0, b * length + s - past, c),
+          );
+        const [keys, values] = [whole(pastKeys, k), whole(pastValues, v)];
+        return attentionFormula(own(q), keys, values, heads, keyValueHeads, headWidth)[0];
+      });
+      return [{ shape: q.shape, data: sequences.flatMap(({ data }) => data) }];
+    },
+    // No past; one of several parts, in heads that share keys; wide heads; chunks longer than a tile of rows.
+    edges: [
+      {},
+      { batch: 3, past: 700, keyValueHeads: 2, group: 3, width: 4 },
+      { batch: 2, past: 270, group: 2, width: 64 },
+      { past: 33, width: 256 },
+      { length: 33, past: 300, group: 3, width: 17 },
+      { batch: 2, length: 70, past: 31, keyValueHeads: 2, width: 12 },
+    ],
+    scales: MODERATE,
+    tolerance: 1e-4,
+  },
   crossEntropy: {
     instance: ({ batch, length, vocabulary }, draw) => ({
       inputs: [
@@ -501,11 +552,26 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
     ],
     edges: [{ batch: 2, length: 3, width: 300 }],
   },
+  takeRows: {
+    instance: ({ batch, length, width }, draw) => ({
+      inputs: [draw.floats(1, length, width), draw.integers(0, length - 1, batch)],
+    }),
+    formula: ([hidden, rows]) => [
+      tensor64([1, rows.shape[0], hidden.shape[2]], (_, i, c) => at(hidden)(0, at(rows)(i), c)),
+    ],
+    edges: [{ batch: 3, length: 5, width: 300 }],
+  },
   zeros: {
     instance: ({ batch, width }, draw) => ({ inputs: [draw.floats(batch, width)] }),
     formula: ([like]) => [tensor64(like.shape, () => 0)],
   },
 };
+
+/** 0 … count − 1 in any order. */
+function shuffled(count: number, draw: Draw): number[] {
+  const keys = draw.floats(count).data;
+  return Array.from({ length: count }, (_, i) => i).sort((left, right) => keys[left] - keys[right]);
+}
 
 function sigmoid(z: number): number {
   return 1 / (1 + Math.exp(-z));

@@ -16,12 +16,14 @@ import {
   type Program,
 } from "../device.ts";
 import type { Graph } from "../graph.ts";
+import { checkRowCopy } from "../row_copy.ts";
 import { gatherInputs } from "../tensor_store.ts";
 import { Arena } from "./arena.ts";
 import { BufferPool, type PooledBuffer } from "./buffers.ts";
 import { type CompiledGraph, Compiler } from "./compiler.ts";
 import { bytesOf, type Place, type Plan } from "./plan.ts";
 import type { ReadyPlan } from "./ready_plan.ts";
+import { RowCopier } from "./row_copier.ts";
 import { type Contents, type Held, Tensors } from "./tensors.ts";
 import { Turns } from "./turns.ts";
 import type { Storage, WgslLimits } from "./writer.ts";
@@ -71,6 +73,7 @@ export class WebGpuDevice implements Device {
   readonly #arena: Arena;
   readonly #tensors: Tensors;
   readonly #compiler: Compiler;
+  readonly #rowCopier: RowCopier;
   readonly #turns = new Turns();
   #writtenBytes = 0;
   /** Why nothing can be computed any more. */
@@ -112,6 +115,7 @@ export class WebGpuDevice implements Device {
     this.#arena = new Arena(this.#pool);
     this.#tensors = new Tensors(this.name, this.#pool);
     this.#compiler = new Compiler(device, this.#pool, this.#limits);
+    this.#rowCopier = new RowCopier(device, this.#limits);
     this.lost = device.lost.then(({ message, reason }) => this.#end(message || reason || "no reason given"));
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -146,6 +150,16 @@ export class WebGpuDevice implements Device {
     const { integers, staging, storage } = await this.#turns.take(() => this.#copyOut(held));
     const data = staging ? await this.#read(staging, storage, bytesOf(storage, shape)) : integers!;
     return { dataType, shape, data };
+  }
+
+  copyRows(source: DeviceTensor, destination: DeviceTensor, rows: Int32Array): Promise<void> {
+    return promise(() => {
+      const from = this.#tensors.find("Cannot copy rows of tensor", source);
+      const to = this.#tensors.find("Cannot copy rows into tensor", destination);
+      checkRowCopy(source, destination, rows);
+      const own = rows.slice();
+      return this.#turns.take(() => this.#copyRows(from, to, own));
+    });
   }
 
   free(tensor: DeviceTensor): void {
@@ -316,6 +330,37 @@ export class WebGpuDevice implements Device {
       this.#tensors.place(given[target], made);
     });
     return results;
+  }
+
+  /** Hands a copy of rows to the GPU. */
+  #copyRows(from: Held, to: Held, rows: Int32Array<ArrayBuffer>): MaybePromise<void> {
+    this.#mustBeThere("Cannot copy rows");
+    if (rows.length === 0) return;
+    const width = from.shape.at(-1)!;
+    const kernel = this.#rowCopier.kernelFor(from.storage, to.storage, width);
+    if (kernel instanceof Promise) return kernel.then(() => this.#copyRows(from, to, rows));
+    const list = this.#pool.take(rows.byteLength, "storage");
+    const copy = () => {
+      try {
+        this.#mustBeThere("Cannot copy rows");
+        this.#pool.mustExist([list, from.buffer, to.buffer]);
+        this.#gpu.queue.writeBuffer(list.gpu, 0, rows);
+        const encoder = this.#gpu.createCommandEncoder();
+        const [source, destination] = [from.buffer, to.buffer];
+        this.#rowCopier.encode(encoder, kernel, {
+          source,
+          destination,
+          rows: list,
+          count: rows.length,
+          width,
+        });
+        this.#hand(encoder);
+        if (to.shadow) to.shadow.stale = true;
+      } finally {
+        this.#pool.give(list);
+      }
+    };
+    return this.#pool.settled()?.then(copy) ?? copy();
   }
 
   /** Starts to copy a tensor's contents into memory that the host can read. Integers are there already. */

@@ -26,7 +26,12 @@ export class ShaderFiles {
    *
    * @throws {TypeError} if a number has no WGSL literal.
    */
-  textOf({ source, sizes = {}, constants = {}, floats = {}, tables = {}, types = {} }: Dispatch): string {
+  textOf(
+    { source, sizes = {}, constants = {}, floats = {}, tables = {}, types = {} }: Omit<
+      Dispatch,
+      "bindings" | "workgroups"
+    >,
+  ): string {
     const lines: string[] = [];
     if (Object.values(types).includes("f16")) lines.push("enable f16;");
     for (const [name, storage] of Object.entries(types)) lines.push(`alias ${name} = ${storage};`);

@@ -21,6 +21,9 @@ export class FailingDevice implements Device {
   write(tensor: DeviceTensor, data: Float32Array | Int32Array): void {
     this.#inner.write(tensor, data);
   }
+  copyRows(source: DeviceTensor, destination: DeviceTensor, rows: Int32Array): Promise<void> {
+    return this.#inner.copyRows(source, destination, rows);
+  }
   free(tensor: DeviceTensor): void {
     this.#inner.free(tensor);
   }
