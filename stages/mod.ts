@@ -6,6 +6,7 @@
 export { DeviceLost, squareSum } from "../kernels/mod.ts";
 export { CompiledStage } from "./compiled_stage.ts";
 export type { CompiledStageOptions } from "./compiled_stage.ts";
+export { drawToken } from "./draw.ts";
 export { stageLayout } from "./parameters.ts";
 export type { Parameter, StageLayout } from "./parameters.ts";
 export { publishedState, PublishedWeights } from "./published_state.ts";
