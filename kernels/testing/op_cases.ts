@@ -458,10 +458,13 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
   rope: {
     instance({ batch, length, past, keyValueHeads, half }, draw) {
       const shared = past % 2 === 0;
+      // In any order, as those of several texts are that go on in one run; the last one is the greatest.
+      const greatest = [5000, 5000, 131_071, 1_000_000_000][past];
+      const positions = draw.integers(0, greatest, ...(shared ? [length] : [batch, length]));
       return {
         inputs: [
           draw.floats(batch, length, keyValueHeads * half * 2),
-          draw.integers(0, past === 3 ? 1_000_000_000 : 5000, ...(shared ? [length] : [batch, length])),
+          { shape: positions.shape, data: [...positions.data.slice(1), greatest] },
         ],
         attributes: { heads: keyValueHeads, headWidth: 2 * half, theta: 10000 },
       };
@@ -485,6 +488,7 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
       });
       return [reshape(turned, ...x.shape)];
     },
+    edges: [{ length: 16, past: 2, keyValueHeads: 2, half: 32 }],
   },
   splitHeads: {
     instance: ({ batch, length, keyValueHeads, half }, draw) => ({
