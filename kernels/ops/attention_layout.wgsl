@@ -2,11 +2,10 @@
 // head are one list of rows, position by position: row t · GROUP + g is
 // position t of query head keyHead · GROUP + g.
 //
-// BATCH, QUERIES (T), KEYS (S), KEY_HEADS, GROUP, WIDTH, and TILES · SPLITS of
-// them for each key head.
+// Sizes: BATCH, QUERIES (T), QUERY_ROWS (T · GROUP), KEYS (S), and TILES for each
+// key head. Constants: KEY_HEADS, GROUP, WIDTH, and SPLITS of each tile.
 
 const HEADS = KEY_HEADS * GROUP;
-const QUERY_ROWS = QUERIES * GROUP;
 
 /** Score of a key that is not seen: finite, as compilers may assume, and below all others. */
 const HIDDEN = -1e30;

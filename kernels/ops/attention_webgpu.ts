@@ -71,7 +71,8 @@ export function attendBackwards(
   writer.dispatch(elementwise(writer.limits, rowSums, {
     source: [ROW_SUMS],
     types: { Y: y.storage, Upstream: dy.storage },
-    constants: { QUERIES: q.shape[1], HEADS: attributes.heads, WIDTH: attributes.headWidth },
+    sizes: { QUERIES: q.shape[1] },
+    constants: { HEADS: attributes.heads, WIDTH: attributes.headWidth },
     bindings: [y, dy, rowSums],
   }));
   const types = {
@@ -159,14 +160,17 @@ function perHead(
   return {
     ...kernel,
     source: [LAYOUT, byFours(attributes) ? READ_VECTOR : READ_SCALAR, ...kernel.source],
-    constants: {
+    sizes: {
       BATCH: batch,
       QUERIES: queries,
+      QUERY_ROWS: rowsOf(q, attributes),
       KEYS: k.shape[1],
+      TILES: tiles,
+    },
+    constants: {
       KEY_HEADS: keyValueHeads,
       GROUP: heads / keyValueHeads,
       WIDTH: headWidth,
-      TILES: tiles,
       SPLITS: splits,
     },
     floats: { SCALE: 1 / Math.sqrt(headWidth) },

@@ -10,6 +10,9 @@ import { defineOp, floats, integers } from "../op.ts";
 import { elementCount, shapeRule } from "../shapes.ts";
 import { REDUCE, rowwise } from "../webgpu/rowwise.ts";
 
+/** Invocations that add the losses of all rows up, however many there are. */
+const SUM_THREADS = 256;
+
 export const crossEntropy = defineOp({
   inputs: [floats("logits"), integers("targets")],
   outputs: ["loss", "count", "probabilities"],
@@ -81,10 +84,13 @@ export const crossEntropy = defineOp({
       types: { Logits: logits.storage, Probabilities: probabilities.storage },
       bindings: [logits, targets, probabilities, losses],
     }));
-    writer.dispatch(rowwise(writer.limits, 1, rows, {
+    writer.dispatch({
       source: [REDUCE, new URL("./cross_entropy_sum.wgsl", import.meta.url)],
+      sizes: { ROWS: rows },
+      constants: { THREADS: SUM_THREADS },
       types: { Loss: loss.storage, Count: count.storage },
       bindings: [losses, targets, loss, count],
-    }));
+      workgroups: [1, 1, 1],
+    });
   },
 });

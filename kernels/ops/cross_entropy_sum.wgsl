@@ -1,5 +1,5 @@
 // loss = Σ losses, and count = how many targets are counted. One workgroup
-// takes them all, as one row of WIDTH.
+// takes all ROWS of them.
 
 @group(0) @binding(0) var<storage, read> losses: array<f32>;
 @group(0) @binding(1) var<storage, read> targets: array<i32>;
@@ -10,7 +10,7 @@
 fn main(@builtin(local_invocation_index) own: u32) {
   var sum = 0.0;
   var counted = 0u;
-  for (var row = own; row < WIDTH; row += THREADS) {
+  for (var row = own; row < ROWS; row += THREADS) {
     sum += losses[row];
     counted += u32(targets[row] >= 0);
   }

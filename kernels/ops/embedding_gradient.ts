@@ -59,7 +59,8 @@ export const embeddingGradient = defineOp({
     const [x, y] = workgroupsOf(writer.limits, count);
     writer.dispatch({
       source: [new URL("./embedding_gradient.wgsl", import.meta.url)],
-      constants: { COUNT: count, WIDTH: width, THREADS: threads },
+      sizes: { COUNT: count },
+      constants: { WIDTH: width, THREADS: threads },
       types: { DY: dy.storage, DTable: dtable.storage },
       bindings: [tokens, order, dy, dtable],
       workgroups: [x, y, Math.ceil(width / threads)],

@@ -124,8 +124,11 @@ export function matrixProduct(
   const choice = chooseProduct(sizes, right.alongK, writer.limits);
   const { m, n, k } = sizes;
   if (choice.kernel === "few rows") {
+    const base = access(sizes, left, right, output, ["matrix_product_few_rows.wgsl"]);
     writer.dispatch({
-      ...access(sizes, left, right, output, ["matrix_product_few_rows.wgsl"]),
+      ...base,
+      // An array is as long; but no more than so many kernels are compiled for it.
+      constants: { ...base.constants, ROWS: m },
       workgroups: spread(Math.ceil(n / 4), 1, writer.limits),
     });
     return;
@@ -136,23 +139,29 @@ export function matrixProduct(
   const base = access(sizes, left, right, target, ["matrix_blocks.wgsl", `matrix_product_${kernel}.wgsl`]);
   writer.dispatch({
     ...base,
+    sizes: {
+      ...base.sizes,
+      ROWS: m,
+      PART_K: partLength(k, parts, depth),
+      TILES: tiles,
+      TILES_M: Math.ceil(m / tile[0]),
+    },
     constants: {
       ...base.constants,
       LEFT_ALONG_K: left.alongK,
       RIGHT_ALONG_K: right.alongK,
-      PART_K: partLength(k, parts, depth),
-      TILES: tiles,
       TILES_N: Math.ceil(n / tile[1]),
-      ...(kernel === "tiled"
-        ? { TILE: tile[0], TILE_K: depth, TILES_M: Math.ceil(m / tile[0]) }
-        : { TILE_M: tile[0], TILE_N: tile[1] }),
+      ...(kernel === "tiled" ? { TILE: tile[0], TILE_K: depth } : { TILE_M: tile[0], TILE_N: tile[1] }),
     },
     workgroups: spread(kernel === "tiled" ? tiles : Math.ceil(tiles / DIRECT_GROUP), parts, writer.limits),
   });
   if (parts > 1) sumBlocks(writer, target, output);
 }
 
-/** What all kernels are told: sizes, types, and how to read four elements at once. */
+/**
+ * What all kernels are told: sizes, types, and how to read four elements at once. Rows in memory are those of
+ * a micro-batch or of a weight; widths are a weight's, and the same in every run.
+ */
 function access(
   { m, n, k }: ProductSizes,
   left: Operand,
@@ -166,15 +175,8 @@ function access(
   return {
     source: [`matrix_access_${inFours ? "vector" : "scalar"}.wgsl`, ...files]
       .map((file) => new URL(`./${file}`, import.meta.url)),
-    constants: {
-      ROWS: m,
-      COLUMNS: n,
-      K: k,
-      LEFT_ROWS: leftRows,
-      LEFT_WIDTH: leftWidth,
-      RIGHT_ROWS: rightRows,
-      RIGHT_WIDTH: rightWidth,
-    },
+    sizes: { K: k, LEFT_ROWS: leftRows, RIGHT_ROWS: rightRows },
+    constants: { COLUMNS: n, LEFT_WIDTH: leftWidth, RIGHT_WIDTH: rightWidth },
     types: { Left: left.tensor.storage, Right: right.tensor.storage, Output: output.storage },
     bindings: [left.tensor, right.tensor, output],
   } satisfies Omit<Dispatch, "workgroups">;

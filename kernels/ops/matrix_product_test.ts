@@ -48,7 +48,10 @@ Deno.test("every tile and every k is computed once, within the limits", () => {
     const [dispatch, sum] = planOf(sizes, left, right, software);
     const [x, y, parts] = dispatch.workgroups;
     assert.ok([x, y, parts].every((count) => count >= 1 && count <= 65_535));
-    const { PART_K, TILES, TILE_K = 4 } = dispatch.constants as Record<string, number>;
+    const { PART_K, TILES, TILE_K = 4 } = { ...dispatch.sizes, ...dispatch.constants } as Record<
+      string,
+      number
+    >;
     if (PART_K === undefined) {
       assert.ok(x * y * 4 >= sizes.n);
       assert.equal(sum, undefined);

@@ -101,13 +101,8 @@ export const rope = defineOp({
     const count = elementCount(x.shape) / 2;
     writer.dispatch({
       source: [new URL("./rope.wgsl", import.meta.url)],
-      constants: {
-        COUNT: count,
-        HEADS: heads,
-        HALF: headWidth / 2,
-        POSITIONS: elementCount(positions.shape),
-        INVERSE: inverse ?? false,
-      },
+      sizes: { COUNT: count, POSITIONS: elementCount(positions.shape) },
+      constants: { HEADS: heads, HALF: headWidth / 2, INVERSE: inverse ?? false },
       tables: { FREQUENCIES: turnWords(ropeFrequencies(headWidth, theta, scaling)) },
       types: { X: x.storage, Y: y.storage },
       bindings: [x, positions, y],

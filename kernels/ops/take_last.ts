@@ -24,7 +24,8 @@ export const takeLast = defineOp({
   webgpu(writer, [x], [last]) {
     writer.dispatch(elementwise(writer.limits, last, {
       source: [new URL("./take_last.wgsl", import.meta.url)],
-      constants: { LENGTH: x.shape[1], WIDTH: x.shape[2] },
+      sizes: { LENGTH: x.shape[1] },
+      constants: { WIDTH: x.shape[2] },
       types: { X: x.storage, Last: last.storage },
       bindings: [x, last],
     }));

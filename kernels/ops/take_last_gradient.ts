@@ -33,7 +33,8 @@ export const takeLastGradient = defineOp({
   webgpu(writer, [dy], [dx]) {
     writer.dispatch(elementwise(writer.limits, dx, {
       source: [new URL("./take_last_gradient.wgsl", import.meta.url)],
-      constants: { LENGTH: dx.shape[1], WIDTH: dx.shape[2] },
+      sizes: { LENGTH: dx.shape[1] },
+      constants: { WIDTH: dx.shape[2] },
       types: { DY: dy.storage, DX: dx.storage },
       bindings: [dy, dx],
     }));

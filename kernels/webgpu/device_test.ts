@@ -5,6 +5,7 @@ import { DeviceLost, type DeviceTensor, type HostTensor } from "../device.ts";
 import { differentiate } from "../gradient.ts";
 import { type Graph, GraphBuilder } from "../graph.ts";
 import { Scope } from "../scope.ts";
+import { elementCount } from "../shapes.ts";
 import { decoder, SMALL } from "../testing/decoder.ts";
 import { type OpenWgsl, WGSL_DEVICES } from "../testing/devices.ts";
 import { drawFrom } from "../testing/draw.ts";
@@ -236,6 +237,48 @@ for (const { name, open } of WGSL_DEVICES) {
     }
     scope[Symbol.dispose]();
     assert.equal(device.bytesInUse(), 0);
+    await device.close();
+  });
+
+  test("micro-batches of other sizes compile no kernel anew", async (open) => {
+    let compiled = 0;
+    const counting = (device: GPUDevice) =>
+      changed(device, {
+        createComputePipeline(descriptor: GPUComputePipelineDescriptor) {
+          compiled++;
+          return device.createComputePipeline(descriptor);
+        },
+      });
+    const device = await open({}, (gpu) => overriding(gpu, counting));
+    const graph = decoder(SMALL);
+    const names = graph.inputs.filter(({ dataType }) => dataType === "f32").map(({ name }) => name);
+    const { forward, backward } = differentiate(graph, { outputs: ["loss"], withRespectTo: names });
+    const [there, back] = await Promise.all([forward, backward].map((graph) => device.compile(graph)));
+    const step = async (batch: number, length: number) => {
+      using scope = new Scope(device);
+      const ones = (...shape: number[]) =>
+        scope.adopt(
+          device.upload({ dataType: "i32", shape, data: new Int32Array(shape[0] * (shape[1] ?? 1)).fill(1) }),
+        );
+      const given: Record<string, DeviceTensor> = {
+        tokens: ones(batch, length),
+        targets: ones(batch, length),
+        positions: ones(length),
+        "loss.gradient": scope.adopt(device.upload(floats(1, 1))),
+      };
+      for (const { name, shape } of graph.inputs.filter(({ name }) => names.includes(name))) {
+        const sizes = shape as readonly number[];
+        const data = new Float32Array(elementCount(sizes)).fill(0.1);
+        given[name] = scope.adopt(device.upload({ dataType: "f32", shape: sizes, data }));
+      }
+      const kept = scope.adoptAll(await there.run(given));
+      scope.adoptAll(await back.run({ ...given, ...kept }));
+    };
+    await step(2, 20);
+    const first = compiled;
+    assert.ok(first > 0);
+    for (const [batch, length] of [[2, 33], [3, 20], [1, 47], [5, 41]] as const) await step(batch, length);
+    assert.equal(compiled, first);
     await device.close();
   });
 
