@@ -30,7 +30,7 @@ import type { Role } from "./role.ts";
 import { scout } from "./scout.ts";
 import { trainer } from "./trainer.ts";
 import type { Wire } from "./wire/wire.ts";
-import { Directory, type Rendezvous, type Signer, type Verify } from "../routing/mod.ts";
+import { type Admits, Directory, type Rendezvous, type Signer, type Verify } from "../routing/mod.ts";
 import {
   type Dataset,
   learningRate,
@@ -62,6 +62,8 @@ export interface PeerParts {
   readonly signer: Signer;
   /** Checks those of others. */
   readonly verify: Verify;
+  /** Who may offer what. Default: everybody anything. */
+  readonly admits?: Admits;
   /** Where others can reach this peer. */
   readonly addresses: () => readonly string[];
   /** Where another peer can be reached. */
@@ -267,6 +269,7 @@ function assemble(
     rendezvous: parts.rendezvous,
     signer: parts.signer,
     verify: parts.verify,
+    admits: parts.admits,
     epochMs: () => clock.epochMs(),
     onRejected: (peer, reason) =>
       parts.trace?.({

@@ -10,6 +10,7 @@ import { type Chain, ChainError, connectChain } from "./chain.ts";
 import { type LedgerClock, pause } from "./clock.ts";
 import { type Deployer, type Deployment, registryDomain } from "./deployment.ts";
 import { readEarnings } from "./earnings.ts";
+import { eventLogs } from "./event_logs.ts";
 import type { Journal } from "./journal.ts";
 import {
   type Earnings,
@@ -20,6 +21,7 @@ import {
   type Ledger,
   LedgerError,
   type Place,
+  type PlaceEvent,
   type SignedVoucher,
   type Stake,
 } from "./ledger.ts";
@@ -89,6 +91,8 @@ const FACES: Readonly<Record<Name, Interface>> = {
   revenue: CONTRACTS.ShardRevenue.interface,
   escrow: CONTRACTS.InferenceEscrow.interface,
 };
+
+const PLACE_EVENTS = { HostAssigned: "assigned", SignerRotated: "rotated", HostLeft: "left" } as const;
 
 const NOBODY = `0x${"0".repeat(40)}`;
 const ZERO_WORD = `0x${"0".repeat(64)}`;
@@ -186,6 +190,27 @@ class EthersLedger implements ChainLedger {
   async placeOf(model: string, signer: string): Promise<Place | undefined> {
     const { owner, stage } = await this.#call("registry", "hostOfSigner", model, signer);
     return owner === NOBODY ? undefined : { owner: owner.toLowerCase(), model, stage: Number(stage) };
+  }
+
+  async placesSince(model: string, block: number): Promise<{ events: PlaceEvent[]; head: number }> {
+    const face = FACES.registry;
+    const head = Number(await this.#ask<string>("eth_blockNumber", []));
+    const topics = [Object.keys(PLACE_EVENTS).map((name) => face.getEvent(name)!.topicHash), model];
+    const ask = <T>(method: string, params: readonly unknown[]) => this.#ask<T>(method, params);
+    const events: PlaceEvent[] = [];
+    const from = Math.max(block, this.#at.block);
+    for await (const log of eventLogs(ask, this.#at.registry, topics, from, head)) {
+      const { name, args } = face.parseLog(log)!;
+      const { owner, signer, stage } = args.toObject();
+      events.push({
+        block: Number(log.blockNumber),
+        kind: PLACE_EVENTS[name as keyof typeof PLACE_EVENTS],
+        owner: owner.toLowerCase(),
+        ...signer === undefined ? {} : { signer: signer.toLowerCase() },
+        ...stage === undefined ? {} : { stage: Number(stage) },
+      });
+    }
+    return { events, head };
   }
 
   async register(model: string, signer: DigestSigner, peerIdHash: string): Promise<Place> {

@@ -6,6 +6,7 @@
 import { type Interface, type Result, zeroPadValue } from "ethers";
 import { CONTRACTS } from "./artifacts.ts";
 import type { Deployment } from "./deployment.ts";
+import { eventLogs } from "./event_logs.ts";
 import type { Earnings, EarningsRow } from "./ledger.ts";
 
 /** The way to the contracts. */
@@ -14,18 +15,9 @@ export interface EarningsSource {
   call(name: "escrow" | "revenue", call: string, ...values: readonly unknown[]): Promise<Result>;
 }
 
-/** Many nodes look through no more blocks at once. */
-const PAGE_BLOCKS = 5_000;
-
 const REWARDS = CONTRACTS.TrainingRewards.interface;
 const REVENUE = CONTRACTS.ShardRevenue.interface;
 const ESCROW = CONTRACTS.InferenceEscrow.interface;
-
-interface Log {
-  readonly topics: readonly string[];
-  readonly data: string;
-  readonly blockNumber: string;
-}
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -52,13 +44,9 @@ export async function readEarnings(
       1 + place,
     ) as (string | null)[];
     topics[place] = zeroPadValue(account, 32);
-    for (let from = at.block; from <= head; from += PAGE_BLOCKS) {
-      const range = [from, Math.min(from + PAGE_BLOCKS - 1, head)].map((block) => `0x${block.toString(16)}`);
-      const filter = { address, topics, fromBlock: range[0], toBlock: range[1] };
-      for (const log of await source.ask<Log[]>("eth_getLogs", [filter])) {
-        const { args } = face.parseLog(log)!;
-        yield { args, block: log.blockNumber };
-      }
+    for await (const log of eventLogs(source.ask, address, topics, at.block, head)) {
+      const { args } = face.parseLog(log)!;
+      yield { args, block: log.blockNumber };
     }
   }
   const rows = new Map<string, Writable<EarningsRow>>();

@@ -48,6 +48,18 @@ export interface Place {
   readonly stage: number;
 }
 
+/** Something that happened to a place. */
+export interface PlaceEvent {
+  readonly block: number;
+  /** `rotated` changes the signer of a place that is held. */
+  readonly kind: "assigned" | "rotated" | "left";
+  readonly owner: string;
+  /** Missing where somebody leaves. */
+  readonly signer?: string;
+  /** Missing where the signer changes. */
+  readonly stage?: number;
+}
+
 /** An operator's stake. */
 export interface Stake {
   readonly stakedUnits: bigint;
@@ -132,6 +144,11 @@ export interface Ledger {
 
   /** Whose signer this is; `undefined` if it is nobody's. Without a ledger everybody is what they say. */
   placeOf(model: string, signer: string, claimedStage: number): Promise<Place | undefined>;
+  /** What happened to a model's places from a block on, in order, and the block up to which that is all. */
+  placesSince(model: string, block: number): Promise<{
+    readonly events: readonly PlaceEvent[];
+    readonly head: number;
+  }>;
   /** Takes a place, or says which one is held already. The stake has to be there. */
   register(model: string, signer: DigestSigner, peerIdHash: string): Promise<Place>;
   /** Gives the place back; its stake is free then. */

@@ -17,6 +17,7 @@ export const NO_LEDGER: Ledger = {
   kind: "none",
   account: undefined,
   placeOf: (model, signer, stage) => Promise.resolve({ owner: signer, model, stage }),
+  placesSince: () => Promise.resolve({ events: [], head: 0 }),
   register: none("register"),
   resign: nothing,
   stake: none("stake"),

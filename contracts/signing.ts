@@ -7,7 +7,7 @@
 
 import { createRequire } from "node:module";
 import { keccak_256 } from "@noble/hashes/sha3.js";
-import { Signature, SigningKey } from "ethers";
+import { computeAddress, Signature, SigningKey } from "ethers";
 import { bytesOf, hex } from "./typed_data.ts";
 
 /** Signs digests with one key. */
@@ -133,6 +133,16 @@ export function signerOf(
   if (isGreater(bytes.subarray(32), HALF_ORDER)) return undefined;
   const key = curve.recover(digest, bytes, parity);
   return key === undefined ? undefined : addressOf(key);
+}
+
+/**
+ * The account of a public key, lower case.
+ *
+ * @param publicKey 33 or 65 bytes.
+ * @throws {Error} if it is none.
+ */
+export function accountOf(publicKey: Uint8Array): string {
+  return computeAddress(hex(publicKey)).toLowerCase();
 }
 
 /** A compact signature in the long form: 65 bytes, hex. */

@@ -48,6 +48,9 @@ export function recordKey(peer: string): Uint8Array {
   return new TextEncoder().encode(`/${RECORD_NAMESPACE}/${peer}`);
 }
 
+/** A rule beyond a record's own: whether its peer may offer the service. The record is signed and holds. */
+export type Admits = (announcement: Announcement) => boolean | Promise<boolean>;
+
 /** What a directory is made of. */
 export interface DirectoryOptions {
   readonly run: string;
@@ -55,6 +58,8 @@ export interface DirectoryOptions {
   readonly signer: Signer;
   readonly verify: Verify;
   readonly epochMs: () => number;
+  /** Whether a peer may offer what it announces. Default: everybody may. */
+  readonly admits?: Admits;
   /** Told of each record that was not believed. */
   readonly onRejected?: (peer: string, reason: string) => void;
 }
@@ -123,7 +128,7 @@ export class Directory {
   }
 
   async #record(peer: string, service: string): Promise<Announcement | undefined> {
-    const { run, rendezvous, verify, epochMs, onRejected } = this.#options;
+    const { run, rendezvous, verify, epochMs, admits = () => true, onRejected } = this.#options;
     const known = this.#latest.get(peer);
     // To get a record costs walks through the table: one is believed for half of its life before it is asked for again.
     const isYoung = known !== undefined && epochMs() < (known.issuedAtMs + known.expiresAtMs) / 2;
@@ -148,6 +153,11 @@ export class Directory {
       }
       // A peer that moved on is no longer here: not a lie.
       if (announcement.run !== run) return undefined;
+      if (!await admits(announcement)) {
+        throw new BadAnnouncement(
+          `Cannot believe record of ${peer}: it may not offer ${announcement.service}`,
+        );
+      }
       this.#remember(announcement);
       return announcement.service === service ? announcement : undefined;
     } catch (error) {

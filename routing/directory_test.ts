@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { signAnnouncement, type Signer } from "./announcement.ts";
-import { Directory, recordKey, type Rendezvous, type Saying, serviceKey } from "./directory.ts";
+import { type Admits, Directory, recordKey, type Rendezvous, type Saying, serviceKey } from "./directory.ts";
 import { MemoryRendezvous, PROVIDER_VALIDITY_MS } from "./memory_rendezvous.ts";
 
 const RUN = "ab".repeat(32);
@@ -34,13 +34,17 @@ class World {
   readonly rendezvous = new MemoryRendezvous(() => this.nowMs);
   readonly rejected: string[] = [];
 
-  directory(peer: string, options: { run?: string; rendezvous?: Rendezvous } = {}): Directory {
+  directory(
+    peer: string,
+    options: { run?: string; rendezvous?: Rendezvous; admits?: Admits } = {},
+  ): Directory {
     return new Directory({
       run: options.run ?? RUN,
       rendezvous: options.rendezvous ?? this.rendezvous.of(peer),
       signer: signerOf(peer),
       verify: (peer, bytes, claimed) => signature(peer, bytes).toHex() === claimed.toHex(),
       epochMs: () => this.nowMs,
+      admits: options.admits,
       onRejected: (peer, reason) => this.rejected.push(`${peer}: ${reason}`),
     });
   }
@@ -49,6 +53,21 @@ class World {
     return (await by.lookUp(service)).map(({ peer, step }) => `${peer} at ${step}`);
   }
 }
+
+Deno.test("who may not offer a service is not found, whatever it signs", async () => {
+  const world = new World();
+  await world.directory("a").announce(saying("stage:1"));
+  await world.directory("b").announce(saying("stage:1"));
+  const asked: string[] = [];
+  const admits = ({ peer, service }: { peer: string; service: string }) => {
+    asked.push(`${peer} ${service}`);
+    return Promise.resolve(peer === "b");
+  };
+  const reader = world.directory("reader", { admits });
+  assert.deepEqual(await world.found("stage:1", reader), ["b at 0"]);
+  assert.deepEqual(asked, ["a stage:1", "b stage:1"]);
+  assert.match(world.rejected[0], /^a: .*may not offer stage:1/);
+});
 
 Deno.test("who announces a service is found under it, sorted, until it expires", async () => {
   const world = new World();

@@ -11,6 +11,7 @@ export {
   verifyAnnouncement,
 } from "./announcement.ts";
 export {
+  type Admits,
   Directory,
   RECORD_NAMESPACE,
   recordKey,

@@ -7,7 +7,7 @@
  */
 
 import { generateKeyPair, privateKeyFromRaw } from "@libp2p/crypto/keys";
-import type { PrivateKey } from "@libp2p/interface";
+import type { PrivateKey, PublicKey } from "@libp2p/interface";
 import { peerIdFromPrivateKey, peerIdFromString } from "@libp2p/peer-id";
 import type { PeerId } from "../core/actor.ts";
 
@@ -82,14 +82,28 @@ export async function loadOrCreateIdentity(path: string): Promise<Identity> {
  * peer id without a secp256k1 key in it too.
  */
 export function verify(peer: PeerId, bytes: Uint8Array, signature: Uint8Array): boolean {
-  if (peer.length > PEER_ID_CHARACTERS_MAX) return false;
+  try {
+    const key = keyOf(peer);
+    return key !== undefined && atOnce(key.verify(bytes, signature));
+  } catch {
+    // libp2p throws on malformed keys and signatures; all of them mean no.
+    return false;
+  }
+}
+
+/** The secp256k1 key that a peer's name carries: 33 bytes; `undefined` if it carries none. */
+export function publicKeyOf(peer: PeerId): Uint8Array | undefined {
+  return keyOf(peer)?.raw;
+}
+
+function keyOf(peer: PeerId): PublicKey | undefined {
+  if (peer.length > PEER_ID_CHARACTERS_MAX) return undefined;
   try {
     const id = peerIdFromString(peer);
-    if (id.type !== "secp256k1") return false;
-    return atOnce(id.publicKey.verify(bytes, signature));
+    return id.type === "secp256k1" ? id.publicKey : undefined;
   } catch {
-    // libp2p throws on malformed ids, keys and signatures; all of them mean no.
-    return false;
+    // libp2p throws on malformed names.
+    return undefined;
   }
 }
 
