@@ -27,7 +27,13 @@ async function serve(options: BoxedOptions): Promise<void> {
   const log = await startLogging("host", options);
   const identity = await loadOrCreateIdentity(join(options.dataDir, "identity.key"));
   const pledges = await PledgeFile.open(join(options.dataDir, "pledges"), manifest);
-  await using member = await joinRun({ ...options, manifest, identity, log });
+  await using member = await joinRun({
+    ...options,
+    manifest,
+    identity,
+    log,
+    placesPath: join(options.dataDir, "places.json"),
+  });
   const addresses = member.addresses();
   log.info(`Up as ${identity.peer}`, { addresses });
   tell(options, { kind: "up", peer: identity.peer, addresses });

@@ -5,6 +5,7 @@
 
 import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
+import { RealClock } from "../actors/core/real_clock.ts";
 import { partition } from "../run/mod.ts";
 import { command, execute, Exit, UsageError } from "./arguments.ts";
 import { HOME_DIRECTORY, refuseCode } from "./box.ts";
@@ -12,10 +13,12 @@ import { holdDataDirectory } from "./data_directory.ts";
 import { settleDevices } from "./device.ts";
 import { hostBox, type HostOptions } from "./host_box.ts";
 import { launch } from "./launch.ts";
+import { tokens, walletOptions } from "./ledger.ts";
 import { startLogging } from "./logging.ts";
 import { readManifest } from "./manifest_file.ts";
 import { joinOptions, readSwarmKey } from "./network.ts";
 import { deviceOption, text, wholeNumber } from "./options.ts";
+import { takePlace } from "./take_place.ts";
 import { weightFiles } from "./weight_files.ts";
 
 /** Cores of the largest machines of today, doubled; more is a slip of the finger. */
@@ -53,6 +56,10 @@ const hostCommand: Command = joinOptions(
         line: "deno task host --run runs/demo.json --bootstrap /ip4/… --relay /ip4/…",
       },
       {
+        does: "in a run that has a ledger: stake, take the place that the registry draws, and serve",
+        line: "deno task host --run runs/my-run.json --bootstrap /ip4/… --wallet wallet.json --stake 100",
+      },
+      {
         does: "a second host on the same machine needs a data folder of its own",
         line: "deno task host --run runs/demo.json --bootstrap /ip4/… --data-dir .murmuration/second",
       },
@@ -76,7 +83,13 @@ const hostCommand: Command = joinOptions(
   )
   .addOption(deviceOption())
   .option("--json", "tell what happens as JSON lines on standard output")
+  .addOption(
+    new Option("--stake <tokens>", "where the run has a ledger: take a place, and stake so much for it")
+      .argParser(tokens),
+  )
   .action(host);
+
+walletOptions(hostCommand);
 
 async function host(options: HostOptions): Promise<void> {
   const manifest = await readManifest(options.run);
@@ -92,9 +105,12 @@ async function host(options: HostOptions): Promise<void> {
   using data = await holdDataDirectory(options.dataDir);
   const log = await startLogging("host", options);
   const tell = (words: string) => log.info(words);
-  const devices = await settleDevices({ ...options, manifest, folder: data.path, tell });
+  const stage = await takePlace({ options, manifest, dataDir: data.path, clock: new RealClock(), tell });
+  const devices = await settleDevices({ ...options, ...stage, manifest, folder: data.path, tell });
   const files = weightFiles(options.run, manifest);
-  const code = await launch(hostBox({ ...options, devices, dataDir: data.path }, files));
+  // What opens the wallet stays outside of the box.
+  const { stake: _stake, wallet: _wallet, passwordFile: _passwordFile, ...boxed } = options;
+  const code = await launch(hostBox({ ...boxed, ...stage, devices, dataDir: data.path }, files));
   if (code !== 0) throw new Exit(code);
 }
 

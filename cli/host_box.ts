@@ -3,11 +3,13 @@
 import { resolve } from "node:path";
 import type { Box } from "./box.ts";
 import type { StageDevices } from "./device_plan.ts";
+import type { WalletOptions } from "./ledger.ts";
 import type { JoinOptions } from "./network.ts";
 import type { DeviceChoice } from "./options.ts";
 
 /** The flags of a host. */
-export interface HostOptions extends JoinOptions {
+export interface HostOptions extends JoinOptions, WalletOptions {
+  readonly stake?: bigint;
   readonly stage?: number;
   readonly dataDir: string;
   readonly threads?: number;
@@ -16,7 +18,7 @@ export interface HostOptions extends JoinOptions {
 }
 
 /** What is settled before the boxed program starts: only outside of the box can a device be tried out. */
-export interface BoxedOptions extends Omit<HostOptions, "device"> {
+export interface BoxedOptions extends Omit<HostOptions, "device" | "stake" | "wallet" | "passwordFile"> {
   readonly devices: StageDevices;
 }
 

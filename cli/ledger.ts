@@ -5,10 +5,15 @@
 
 import { type Command, InvalidArgumentError } from "commander";
 import { formatUnits, parseUnits } from "ethers";
-import { type ChainLedger, type ModelOffer, openLedger } from "../contracts/chain_ledger.ts";
+import {
+  type ChainLedger,
+  type ModelOffer,
+  openLedger,
+  openLedgerUnchecked,
+} from "../contracts/chain_ledger.ts";
 import type { LedgerClock } from "../contracts/clock.ts";
 import type { Deployment } from "../contracts/deployment.ts";
-import { memoryJournal } from "../contracts/journal.ts";
+import { type Journal, memoryJournal } from "../contracts/journal.ts";
 import { LedgerError } from "../contracts/ledger.ts";
 import { type Manifest, modelHash, partition, stageFlopsPerToken } from "../run/mod.ts";
 import { stageWeights } from "../contracts/stage_weights.ts";
@@ -20,7 +25,6 @@ import { text } from "./options.ts";
 export interface WalletOptions {
   readonly wallet?: string;
   readonly passwordFile?: string;
-  readonly chain?: string;
 }
 
 /** A run's ledger: where the contracts lie, which chain answers, what the model is called. */
@@ -33,12 +37,15 @@ export interface LedgerPlace {
 /** Decimals of the token. */
 const DECIMALS = 18;
 
-/** Adds `--wallet`, `--password-file` and `--chain`. */
+/** Adds `--wallet` and `--password-file`. */
 export function walletOptions(command: Command): Command {
   return command
     .option("--wallet <file>", "encrypted key of the account that stakes and is paid", text)
-    .option("--password-file <file>", "file whose first line is the wallet's password; without it: ask", text)
-    .option("--chain <url>", "where the ledger's chain answers; without it: as the manifest says", text);
+    .option(
+      "--password-file <file>",
+      "file whose first line is the wallet's password; without it: ask",
+      text,
+    );
 }
 
 /** An amount of tokens, as units: `1.5`. */
@@ -87,6 +94,16 @@ export async function openAccount(
   } catch (error) {
     throw inWords(error);
   }
+}
+
+/** A ledger for an account, whether or not its chain is there now. */
+export function laterAccount(
+  { deployment, rpc }: LedgerPlace,
+  { key }: Pick<OpenedKey, "key">,
+  clock: LedgerClock,
+  journal: Journal,
+): ChainLedger {
+  return openLedgerUnchecked({ chain: rpc, deployment, key, clock, journal });
 }
 
 /** What a ledger has against something is for a person to act on, and no bug. */

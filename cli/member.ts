@@ -6,17 +6,24 @@
 
 import type { Logger } from "@logtape/logtape";
 import type { PeerParts } from "../actors/assemble.ts";
+import { RealClock } from "../actors/core/real_clock.ts";
 import type { Identity } from "../actors/wire/identity.ts";
+import { fileJournal } from "../contracts/journal.ts";
+import type { Places } from "../contracts/places.ts";
 import type { Manifest } from "../run/mod.ts";
 import { Failure } from "./arguments.ts";
+import { ledgerOf, type LedgerPlace } from "./ledger.ts";
 import { type NetworkOptions, nodeSettings, tellReach } from "./network.ts";
 import { openPeer } from "./peer.ts";
+import { openPlaces, registeredOnly } from "./places.ts";
 
 /** A peer's parts, for as long as the command holds them. */
 export interface Member extends AsyncDisposable {
   readonly parts: PeerParts;
   /** Rejects when the peer is of no use any more. */
   readonly broken: Promise<never>;
+  /** The run's ledger, and who holds which stage; `undefined` without one. */
+  readonly ledger: (LedgerPlace & { readonly places: Places }) | undefined;
   /** Where others can reach it. */
   addresses(): readonly string[];
 }
@@ -26,12 +33,16 @@ export type MemberOptions = NetworkOptions & {
   readonly manifest: Manifest;
   readonly identity: Identity;
   readonly log: Logger;
+  /** Where the ledger's chain answers, if not where the manifest says. */
+  readonly chain?: string;
+  /** Where to keep who held which stage. Default: nowhere. */
+  readonly placesPath?: string;
 };
 
 /**
  * Joins.
  *
- * @throws {Failure} if it can't listen.
+ * @throws {Failure} if it can't listen, or the chain of the run's ledger was never heard of.
  * @throws {UsageError} if its swarm key can't be read.
  */
 export async function joinRun(options: MemberOptions): Promise<Member> {
@@ -41,7 +52,11 @@ export async function joinRun(options: MemberOptions): Promise<Member> {
   broken.promise.catch(() => {});
   const settings = await nodeSettings(options);
   if (settings.swarmKey) log.info(`In private swarm ${settings.swarmKey.fingerprint}`);
+  const place = ledgerOf(manifest, options.chain);
+  const journal = options.placesPath === undefined ? undefined : fileJournal(options.placesPath);
+  const view = place === undefined ? undefined : await openPlaces(place, new RealClock(), log, journal);
   const peer = await openPeer({
+    ...view === undefined ? {} : { admits: registeredOnly(view.places) },
     ...settings,
     manifest,
     identity,
@@ -59,7 +74,10 @@ export async function joinRun(options: MemberOptions): Promise<Member> {
       log.error("A role has crashed once too often", { actor, error: String(error) });
       broken.reject(error);
     },
-  }).catch(cannotListen);
+  }).catch((error) => {
+    view?.[Symbol.dispose]();
+    return cannotListen(error);
+  });
   if (options.bootstrap.length === 0) {
     log.warn("Without --bootstrap this peer meets only those that are told of it", {
       addresses: peer.node.addresses(),
@@ -68,8 +86,12 @@ export async function joinRun(options: MemberOptions): Promise<Member> {
   return {
     parts: peer.parts,
     broken: broken.promise,
+    ledger: place === undefined ? undefined : { ...place, places: view!.places },
     addresses: () => peer.node.addresses(),
-    [Symbol.asyncDispose]: () => peer.close(),
+    [Symbol.asyncDispose]: async () => {
+      await peer.close();
+      view?.[Symbol.dispose]();
+    },
   };
 }
 

@@ -38,6 +38,8 @@ export interface NetworkOptions {
 export interface JoinOptions extends NetworkOptions {
   readonly run: string;
   readonly logLevel: LogLevel;
+  /** Where the ledger's chain answers, if not where the manifest says. */
+  readonly chain?: string;
   /** Whether to end when standard input does. */
   readonly leash?: boolean;
 }
@@ -48,6 +50,7 @@ const PORT_PROPOSED = "4002";
 /** Adds the flags of {@link JoinOptions}. */
 export function joinOptions(command: Command, defaults: { readonly listen: string }): Command {
   return networkOptions(required(command, runOption()), defaults)
+    .option("--chain <url>", "where the ledger's chain answers; without it: as the manifest says", text)
     .addOption(logLevelOption())
     .addOption(leashOption());
 }

@@ -14,7 +14,7 @@ import { DhtRendezvous } from "../actors/wire/dht_rendezvous.ts";
 import { type Identity, verify } from "../actors/wire/identity.ts";
 import { createNode, type Libp2pNode, type NodeOptions } from "../actors/wire/libp2p_node.ts";
 import { Libp2pWire } from "../actors/wire/libp2p_wire.ts";
-import { announcementRules } from "../routing/mod.ts";
+import { type Admits, announcementRules } from "../routing/mod.ts";
 import type { Manifest } from "../run/mod.ts";
 
 /** How a node takes part in the network; all else of it is the same for every peer. */
@@ -28,6 +28,8 @@ export interface PeerOptions extends NetworkSettings {
   readonly manifest: Manifest;
   readonly identity: Identity;
   readonly trace?: TraceSink;
+  /** Who may offer what. Default: everybody anything. */
+  readonly admits?: Admits;
   /** A role crashed for good. */
   readonly escalate: (failure: Failure) => void;
 }
@@ -82,6 +84,7 @@ export async function openPeer(options: PeerOptions): Promise<OpenPeer> {
       addresses: () => node.addresses(),
       learnAddresses: (peer, addresses) => wire.addAddresses(peer, addresses),
       trace: options.trace,
+      admits: options.admits,
       escalate: options.escalate,
     },
     async close() {

@@ -118,6 +118,11 @@ export async function openLedger(options: ChainLedgerOptions): Promise<ChainLedg
   }
 }
 
+/** Opens the ledger of an account without asking whether its chain is there. */
+export function openLedgerUnchecked(options: ChainLedgerOptions): ChainLedger {
+  return new EthersLedger(options);
+}
+
 /** An account as one that deploys, see `deploy`. */
 export function openDeployer(
   options: Omit<ChainLedgerOptions, "deployment"> & { readonly chainId: number },
