@@ -44,7 +44,7 @@ export async function* continueText(continuation: Continuation): AsyncGenerator<
       continuation.sampling,
       continuation.uniform,
     );
-    if (token === tokenizer.endOfText) break;
+    if (tokenizer.endOfText?.includes(token)) break;
     ids.push(token);
     const piece = text.push(token);
     if (piece !== "") yield piece;

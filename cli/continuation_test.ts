@@ -46,7 +46,7 @@ Deno.test("characters of several tokens come whole", async () => {
 });
 
 Deno.test("the end of the text ends it, and its beginning is told", async () => {
-  const tokenizer: Tokenizer = { ...byteTokenizer, beginOfText: 1, endOfText: 2 };
+  const tokenizer: Tokenizer = { ...byteTokenizer, beginOfText: 1, endOfText: [2] };
   const seen: number[][] = [];
   const answers = [99, 2];
   const text = await textOf(going({

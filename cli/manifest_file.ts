@@ -5,7 +5,16 @@
  */
 
 import { dirname, join } from "node:path";
-import { type Manifest, ManifestError, openTokenizer, parseManifest, type Tokenizer } from "../run/mod.ts";
+import {
+  type ChatTemplate,
+  type Manifest,
+  ManifestError,
+  openNamedChatTemplate,
+  openTokenizer,
+  parseManifest,
+  type Tokenizer,
+  type TokenizerFiles,
+} from "../run/mod.ts";
 import { UsageError } from "./arguments.ts";
 
 /** The largest tokenizer in use is 33 MB; a file above this is no tokenizer. */
@@ -34,19 +43,40 @@ export async function readManifest(path: string): Promise<Manifest> {
 /**
  * Reads the tokenizer of a manifest that lies at `path`.
  *
- * @throws {UsageError} if its file is missing or not the one that the manifest names.
+ * @throws {UsageError} if one of its files is missing or not the one that the manifest names.
  */
 export async function readTokenizer(path: string, manifest: Manifest): Promise<Tokenizer> {
+  return await readTokenizerFiles(path, manifest, openTokenizer);
+}
+
+/**
+ * Reads the template of chats of a manifest that lies at `path`; a plain one where it names none.
+ *
+ * @throws {UsageError} if one of its files is missing or not the one that the manifest names.
+ */
+export async function readChatTemplate(path: string, manifest: Manifest): Promise<ChatTemplate> {
+  return await readTokenizerFiles(path, manifest, openNamedChatTemplate);
+}
+
+async function readTokenizerFiles<Result>(
+  path: string,
+  manifest: Manifest,
+  open: (manifest: Manifest, files: TokenizerFiles) => Result,
+): Promise<Result> {
   const { tokenizer } = manifest;
-  if (tokenizer.kind === "bytes") return openTokenizer(manifest);
-  const file = join(dirname(path), tokenizer.file);
-  const bytes = await readBytes(file, "tokenizer", TOKENIZER_BYTES_MAX);
-  const config = await Deno.readTextFile(join(dirname(file), "tokenizer_config.json")).catch(absent);
+  const read = async (file: string | undefined) =>
+    file === undefined
+      ? undefined
+      : await readBytes(join(dirname(path), file), "tokenizer", TOKENIZER_BYTES_MAX);
   try {
-    return openTokenizer(manifest, bytes, config);
+    if (tokenizer.kind === "bytes") return open(manifest, {});
+    return open(manifest, {
+      tokenizer: await read(tokenizer.file),
+      config: await read(tokenizer.config?.file),
+      chatTemplate: await read(tokenizer.chatTemplate?.file),
+    });
   } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    throw new UsageError(error.message);
+    throw error instanceof TypeError ? new UsageError(error.message) : error;
   }
 }
 
@@ -89,8 +119,4 @@ async function readBytes(path: string, what: string, bytesMax: number): Promise<
     }
     throw error;
   }
-}
-
-function absent(error: unknown): undefined {
-  if (!(error instanceof Deno.errors.NotFound)) throw error;
 }

@@ -37,10 +37,11 @@ export function huggingFaceTokenizer(json: string, configJson = "{}"): Tokenizer
   const file = parse(fileSchema, json, "tokenizer.json");
   const inner = build(file, config);
   const vocabulary = vocabularyOf(file);
+  const end = idOf(inner, config.eos_token);
   return Object.freeze({
     vocabulary,
     beginOfText: idOf(inner, config.bos_token),
-    endOfText: idOf(inner, config.eos_token),
+    endOfText: end === undefined ? [] : [end],
 
     encode(text: string): Int32Array {
       const { ids } = inner.encode(text, { add_special_tokens: false });

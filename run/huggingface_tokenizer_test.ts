@@ -52,7 +52,7 @@ const tokenizer = huggingFaceTokenizer(JSON.stringify(tiny()), JSON.stringify({ 
 Deno.test("huggingFaceTokenizer merges as its file says", () => {
   assert.equal(tokenizer.vocabulary, 259);
   assert.deepEqual([...tokenizer.encode("a the")], [97, 256, 257].map((id, i) => i === 0 ? idOf("a") : id));
-  assert.equal(tokenizer.endOfText, 258);
+  assert.deepEqual(tokenizer.endOfText, [258]);
   assert.equal(tokenizer.beginOfText, undefined);
 });
 
@@ -120,7 +120,7 @@ Deno.test({
       JSON.stringify({ bos_token: "<s>", eos_token: { content: "</s>" } }),
     );
     assert.equal(sentence.vocabulary, 512);
-    assert.deepEqual([sentence.beginOfText, sentence.endOfText], [1, 2]);
+    assert.deepEqual([sentence.beginOfText, sentence.endOfText], [1, [2]]);
     const text = "Echoes of vectors unfold, as I sense 12 nodes — und größer 🐦!";
     const ids = sentence.encode(text);
     assert.equal(sentence.decode(ids), text);

@@ -80,6 +80,14 @@ export interface OptimizerConfig {
   readonly clipNorm: number;
 }
 
+/** A file beside the manifest, and what it has to be. */
+export interface NamedFile {
+  /** Relative to the manifest. */
+  readonly file: string;
+  /** Of its bytes. */
+  readonly sha256: string;
+}
+
 /** The whole run. */
 export interface Manifest {
   /** Of this format. */
@@ -105,8 +113,19 @@ export interface Manifest {
   /** Default `bytes`. */
   readonly tokenizer:
     | { readonly kind: "bytes" }
-    /** `file` is relative to the manifest; `sha256` is of its bytes. */
-    | { readonly kind: "huggingface"; readonly file: string; readonly sha256: string };
+    | {
+      readonly kind: "huggingface";
+      /** `tokenizer.json`, relative to the manifest. */
+      readonly file: string;
+      /** Of its bytes. */
+      readonly sha256: string;
+      /** `tokenizer_config.json`: names of special tokens, and the template of chats, if there is one. */
+      readonly config?: NamedFile;
+      /** `chat_template.jinja`: goes before a template that stands in `config`. */
+      readonly chatTemplate?: NamedFile;
+      /** Ids that end a text, besides the one that `config` names. */
+      readonly endOfText?: readonly number[];
+    };
   /**
    * What the model begins with: draws from the seed (the default), or published weights.
    * `files` are relative to the manifest; `states` are the state hashes of the stages before their first
@@ -186,6 +205,7 @@ const PARAMETER_VALUES_MAX = 512 * 1024 * 1024;
 /** Beyond it, further problems help nobody. */
 const PROBLEMS_MAX = 32;
 const LAYERS_MAX = 1024;
+const VOCABULARY_MAX = 1_048_576;
 const WIDTH_MAX = 65_536;
 
 const integer = (minimum: number, maximum: number) => {
@@ -222,7 +242,7 @@ const ropeScalingSchema = z.discriminatedUnion("kind", [
 
 const modelSchema = object({
   family: word("llama").default("llama"),
-  vocabulary: integer(2, 1_048_576),
+  vocabulary: integer(2, VOCABULARY_MAX),
   width: integer(2, WIDTH_MAX),
   layers: integer(1, LAYERS_MAX),
   heads: integer(1, 1024),
@@ -258,9 +278,21 @@ const relativePath = text(RELATIVE_PATH, "a path inside the manifest's folder").
 
 const sha256 = text(/^[0-9a-f]{64}$/, "64 lower-case hexadecimal digits");
 
+const namedFile = object({ file: relativePath, sha256 });
+
+/** Models of today have up to three. */
+const ENDS_MAX = 64;
+
 const tokenizerSchema = z.discriminatedUnion("kind", [
   object({ kind: word("bytes") }),
-  object({ kind: word("huggingface"), file: relativePath, sha256 }),
+  object({
+    kind: word("huggingface"),
+    file: relativePath,
+    sha256,
+    config: namedFile.optional(),
+    chatTemplate: namedFile.optional(),
+    endOfText: z.array(integer(0, VOCABULARY_MAX - 1)).min(1).max(ENDS_MAX).optional(),
+  }),
 ], { error: 'an object whose kind is "bytes" or "huggingface"' });
 
 const FILES_MAX = 1024;
@@ -459,6 +491,10 @@ function crossFieldProblems(manifest: Manifest): string[] {
   );
   if (tokenizer.kind === "bytes") {
     expect(vocabulary >= 256, "model.vocabulary", vocabulary, "at least 256 for the tokenizer of bytes");
+  } else {
+    tokenizer.endOfText?.forEach((id, index) =>
+      expect(id < vocabulary, `tokenizer.endOfText[${index}]`, id, `below model.vocabulary ${vocabulary}`)
+    );
   }
 
   if (typeof stages === "number") {

@@ -15,8 +15,16 @@ export { publishedModel } from "./huggingface_config.ts";
 export type { PublishedModel } from "./huggingface_config.ts";
 export { huggingFaceTokenizer } from "./huggingface_tokenizer.ts";
 export { ManifestError, manifestHash, modelHash, parseManifest } from "./manifest.ts";
-export type { LedgerConfig, Manifest, ModelConfig, OptimizerConfig, RopeScaling } from "./manifest.ts";
-export { openTokenizer } from "./open_tokenizer.ts";
+export type {
+  LedgerConfig,
+  Manifest,
+  ModelConfig,
+  NamedFile,
+  OptimizerConfig,
+  RopeScaling,
+} from "./manifest.ts";
+export { openNamedChatTemplate, openTokenizer } from "./open_tokenizer.ts";
+export type { TokenizerFiles } from "./open_tokenizer.ts";
 export { drawInteger, philox, Purpose, unitInterval } from "./order.ts";
 export { partition, sliceOf, stageFlopsPerToken } from "./partition.ts";
 export type { PartitionSource, Slice } from "./partition.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { parseManifest } from "./manifest.ts";
-import { openTokenizer } from "./open_tokenizer.ts";
+import { openNamedChatTemplate, openTokenizer } from "./open_tokenizer.ts";
 
 /** A tokenizer of single letters. */
 function letters(count: number): Uint8Array {
@@ -32,10 +32,13 @@ function manifest(tokenizer: unknown, vocabulary = 300) {
   }));
 }
 
-const named = (bytes: Uint8Array) => ({
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+const named = (bytes: Uint8Array, more: object = {}) => ({
   kind: "huggingface",
   file: "words/tokenizer.json",
-  sha256: createHash("sha256").update(bytes).digest("hex"),
+  sha256: sha256(bytes),
+  ...more,
 });
 
 Deno.test("openTokenizer needs no file for bytes", () => {
@@ -44,21 +47,65 @@ Deno.test("openTokenizer needs no file for bytes", () => {
 
 Deno.test("openTokenizer believes the file that the manifest names", () => {
   const bytes = letters(20);
-  const tokenizer = openTokenizer(manifest(named(bytes)), bytes);
+  const tokenizer = openTokenizer(manifest(named(bytes)), { tokenizer: bytes });
   assert.deepEqual([...tokenizer.encode("bad")], [1, 0, 3]);
 });
 
 Deno.test("openTokenizer refuses another file, no file, and words that the model does not know", () => {
   const bytes = letters(20);
   assert.throws(
-    () => openTokenizer(manifest(named(bytes)), letters(19)),
+    () => openTokenizer(manifest(named(bytes)), { tokenizer: letters(19) }),
     /its SHA-256 is .* the manifest names/,
   );
   assert.throws(() => openTokenizer(manifest(named(bytes))), /words\/tokenizer\.json: its bytes are missing/);
-  assert.throws(() => openTokenizer(manifest(named(bytes), 19), bytes), /it speaks 20 tokens, the model 19/);
+  assert.throws(
+    () => openTokenizer(manifest(named(bytes), 19), { tokenizer: bytes }),
+    /it speaks 20 tokens, the model 19/,
+  );
 });
 
 Deno.test("letters that the tokenizer has no word for leave nothing, as Hugging Face does it", () => {
   const bytes = letters(20);
-  assert.deepEqual([...openTokenizer(manifest(named(bytes)), bytes).encode("bzad")], [1, 0, 3]);
+  assert.deepEqual([...openTokenizer(manifest(named(bytes)), { tokenizer: bytes }).encode("bzad")], [
+    1,
+    0,
+    3,
+  ]);
+});
+
+const encode = (text: string) => new TextEncoder().encode(text);
+
+Deno.test("ends of text are those that the config names and those that the manifest does", () => {
+  const tokenizer = letters(20);
+  const config = encode(JSON.stringify({ eos_token: "c" }));
+  const file = { file: "tokenizer_config.json", sha256: sha256(config) };
+  const ends = (more: object) =>
+    openTokenizer(manifest(named(tokenizer, more)), { tokenizer, config }).endOfText;
+  assert.deepEqual(ends({}), [], "a file that is not named is not read");
+  assert.deepEqual(ends({ config: file }), [2]);
+  assert.deepEqual(ends({ config: file, endOfText: [7, 2] }), [2, 7]);
+  assert.deepEqual(ends({ endOfText: [7] }), [7]);
+  assert.throws(
+    () => ends({ config: { ...file, sha256: "0".repeat(64) } }),
+    /tokenizer_config\.json: its SHA/,
+  );
+  assert.throws(() => ends({ endOfText: [300] }), /tokenizer\.endOfText\[0\]: found 300, expected below/);
+});
+
+Deno.test("a template of chats comes from its own file, else from the config, else it is the plain one", () => {
+  const tokenizer = letters(20);
+  const config = encode(JSON.stringify({ bos_token: "<s>", chat_template: "in config" }));
+  const chatTemplate = encode("{{ bos_token }}{% for it in messages %}[{{ it.content }}]{% endfor %}");
+  const render = (more: object) =>
+    openNamedChatTemplate(manifest(named(tokenizer, more)), { tokenizer, config, chatTemplate })
+      .render([{ role: "user", content: "hi" }]);
+  const inConfig = { config: { file: "c.json", sha256: sha256(config) } };
+  const inFile = { chatTemplate: { file: "t.jinja", sha256: sha256(chatTemplate) } };
+  assert.equal(render({}), "User: hi\nAssistant:");
+  assert.equal(render(inConfig), "in config");
+  assert.equal(render({ ...inConfig, ...inFile }), "<s>[hi]");
+  assert.equal(render(inFile), "[hi]");
+  assert.equal(openNamedChatTemplate(manifest({ kind: "bytes" })).render([]), "Assistant:");
+  const another = { chatTemplate: { ...inFile.chatTemplate, sha256: "0".repeat(64) } };
+  assert.throws(() => render(another), /t\.jinja: its SHA-256 is/);
 });

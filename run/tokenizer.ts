@@ -9,8 +9,8 @@ export interface Tokenizer {
   readonly vocabulary: number;
   /** Id that opens a text, where the model was taught one. */
   readonly beginOfText?: number;
-  /** Id that ends a text, where the model was taught one. */
-  readonly endOfText?: number;
+  /** Ids that end a text, where the model was taught any. */
+  readonly endOfText?: readonly number[];
   /** Ids of a text, without any that mark its beginning or end. */
   encode(text: string): Int32Array;
   /**
