@@ -4,7 +4,9 @@
  * `progress.ts`.
  */
 
+import process from "node:process";
 import cliProgress from "cli-progress";
+import { PROCESS_OUTPUT } from "./arguments.ts";
 
 /** Shows how far something has come. */
 export interface Bar {
@@ -18,6 +20,11 @@ export interface Bar {
 
 /** Lines that are written where there is no terminal. */
 const LINES = 20;
+
+/** A bar on standard error, as suits what that is. */
+export function openBar(total: number): Bar {
+  return Deno.stderr.isTerminal() ? terminalBar(total, process.stderr) : lineBar(total, PROCESS_OUTPUT.err);
+}
 
 /** A bar at the foot of a terminal. */
 export function terminalBar(total: number, stream: NodeJS.WriteStream): Bar {

@@ -8,14 +8,19 @@ import {
   type Manifest,
   ManifestError,
   manifestHash,
+  type NamedFile,
   parseManifest,
   partition,
+  publishedEndOfText,
+  type PublishedModel,
   publishedModel,
 } from "../run/mod.ts";
-import { publishedState, stageLayout } from "../stages/mod.ts";
+import { describePublishedState, stageLayout, stateBytes } from "../stages/mod.ts";
 import { command, execute, PROCESS_OUTPUT, UsageError } from "./arguments.ts";
+import { openBar } from "./bar.ts";
+import { readChatTemplate, readTokenizer } from "./manifest_file.ts";
 import { required, text, wholeNumber } from "./options.ts";
-import { withWeights } from "./weight_files.ts";
+import { weightFiles, withWeights } from "./weight_files.ts";
 
 interface ImportOptions {
   readonly model: string;
@@ -52,49 +57,89 @@ const importCommand: Command = required(
   .option("--json", "tell what was made as JSON on standard output")
   .action(importModel);
 
-const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
-
 async function importModel(options: ImportOptions): Promise<void> {
   const { model: folder } = options;
-  const { model, sequenceLength } = readModel(await readText(folder, "config.json"));
-  const tokenizer = await Deno.readFile(join(folder, "tokenizer.json")).catch(
-    missing(folder, "tokenizer.json"),
-  );
-  const files = await filesOf(folder);
+  const published = await read(folder, "config.json", publishedModel);
+  const { model } = published;
+  const taught = published.sequenceLength;
+  if ((options.sequenceLength ?? 0) > taught) {
+    throw new UsageError(
+      `Cannot import ${folder}: sequences of ${options.sequenceLength} tokens, the model was taught ${taught}`,
+    );
+  }
   const raw = {
     version: 1,
     name: options.name ?? nameOf(folder),
     model,
     stages: options.stages,
-    sequenceLength: options.sequenceLength ?? Math.min(sequenceLength, SEQUENCE_LENGTH_USUAL),
+    sequenceLength: options.sequenceLength ?? Math.min(taught, SEQUENCE_LENGTH_USUAL),
     sequencesPerMicroBatch: 1,
     microBatchesPerStep: 8,
     steps: 1000,
     optimizer: { learningRate: 1e-5 },
-    tokenizer: {
-      kind: "huggingface",
-      file: "tokenizer.json",
-      sha256: createHash("sha256").update(tokenizer).digest("hex"),
-    },
+    tokenizer: await tokenizerOf(folder, published),
   };
-  // The cut has to be known before the states can be: it does not depend on them.
-  const states: string[] = [];
-  const bare = checked(raw);
-  await withWeights(files.map((file) => join(folder, file)), async (weights) => {
-    for (const slice of partition(bare)) {
-      PROCESS_OUTPUT.err(`Reading stage ${slice.index} of ${slice.count}\n`);
-      const { manifest } = await publishedState(stageLayout(bare.model, slice), weights);
-      states.push(manifest.stateHash);
-    }
-  });
+  const files = await weightNames(folder);
+  // Names, cut and tokenizer have to be sound before weights are read: they don't depend on the states.
+  const unhashed = Array.from({ length: options.stages }, () => "0".repeat(64));
+  const bare = checked({ ...raw, weights: { kind: "safetensors", files, states: unhashed } });
+  const path = join(folder, options.out);
+  await readTokenizer(path, bare);
+  await readChatTemplate(path, bare);
+  const states = await statesOf(bare, path, published.tiedHead);
   const whole = { ...raw, weights: { kind: "safetensors", files, states } };
   const manifest = checked(whole);
-  const path = join(folder, options.out);
   await Deno.writeTextFile(path, `${JSON.stringify(whole, null, 2)}\n`);
-  tell(options, path, manifest);
+  tell(options, path, manifest, published.tiedHead);
 }
 
-function tell({ json }: ImportOptions, path: string, manifest: Manifest): void {
+/** The state hashes of all stages. What is read is hashed, and never held whole. */
+async function statesOf(manifest: Manifest, run: string, tiedHead: boolean): Promise<readonly string[]> {
+  const { vocabulary, width } = manifest.model;
+  const layouts = partition(manifest).map((slice) => stageLayout(manifest.model, slice));
+  const bar = openBar(layouts.reduce((sum, layout) => sum + stateBytes(layout), 0));
+  let done = 0;
+  try {
+    return await withWeights(weightFiles(run, manifest), async (weights) => {
+      await weights.checkHead(tiedHead, [vocabulary, width]);
+      const states: string[] = [];
+      for (const [index, layout] of layouts.entries()) {
+        const { stateHash } = await describePublishedState(layout, weights, (count) => {
+          done += count;
+          bar.update(done, `stage ${index} of ${layouts.length}`);
+        });
+        states.push(stateHash);
+      }
+      return states;
+    });
+  } finally {
+    bar.stop();
+  }
+}
+
+/** What the manifest says of the tokenizer: files beside it, by their hashes. */
+async function tokenizerOf(folder: string, { endOfText }: PublishedModel): Promise<object> {
+  const [tokenizer, config, chatTemplate] = await Promise.all(
+    ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"].map((file) => namedFile(folder, file)),
+  );
+  if (tokenizer === undefined) return missing(folder, "tokenizer.json");
+  const generation = await readIfThere(folder, "generation_config.json", publishedEndOfText) ?? [];
+  const ends = generation.length > 0 ? generation : endOfText;
+  return {
+    kind: "huggingface",
+    ...tokenizer,
+    ...config === undefined ? {} : { config },
+    ...chatTemplate === undefined ? {} : { chatTemplate },
+    ...ends.length === 0 ? {} : { endOfText: ends },
+  };
+}
+
+async function namedFile(folder: string, file: string): Promise<NamedFile | undefined> {
+  const bytes = await Deno.readFile(join(folder, file)).catch(absent);
+  return bytes && { file, sha256: createHash("sha256").update(bytes).digest("hex") };
+}
+
+function tell({ json }: ImportOptions, path: string, manifest: Manifest, tiedHead: boolean): void {
   const stages = partition(manifest).map((slice) => ({
     layers: slice.endLayer - slice.firstLayer,
     parameters: stageLayout(manifest.model, slice).size,
@@ -111,31 +156,51 @@ function tell({ json }: ImportOptions, path: string, manifest: Manifest): void {
       } parameters\n`,
     );
   }
+  if (tiedHead) {
+    PROCESS_OUTPUT.err(
+      "Its head is its embedding. Here each has weights of its own: they begin alike, and part in training\n",
+    );
+  }
 }
+
+const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
 
 /** The files that hold the weights: those that an index names, or the one file. */
-async function filesOf(folder: string): Promise<readonly string[]> {
-  const index = join(folder, "model.safetensors.index.json");
-  let json: string;
+async function weightNames(folder: string): Promise<readonly string[]> {
+  return await readIfThere(folder, "model.safetensors.index.json", (json) => {
+    const { data } = indexSchema.safeParse(parseJson(json));
+    if (data === undefined) {
+      throw new TypeError("Cannot read model.safetensors.index.json: it is no index of weights");
+    }
+    return [...new Set(Object.values(data.weight_map))].sort();
+  }) ?? ["model.safetensors"];
+}
+
+function parseJson(json: string): unknown {
   try {
-    json = await Deno.readTextFile(index);
+    return JSON.parse(json);
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    return ["model.safetensors"];
-  }
-  try {
-    return [...new Set(Object.values(indexSchema.parse(JSON.parse(json)).weight_map))].sort();
-  } catch (error) {
-    if (!(error instanceof SyntaxError || error instanceof z.ZodError)) throw error;
-    throw new UsageError(`Cannot import ${index}: it is no index of weights`);
+    if (!(error instanceof SyntaxError)) throw error;
+    return undefined;
   }
 }
 
-function readModel(json: string): ReturnType<typeof publishedModel> {
+async function read<Value>(folder: string, file: string, parse: (json: string) => Value): Promise<Value> {
+  return await readIfThere(folder, file, parse) ?? missing(folder, file);
+}
+
+/** @throws {UsageError} if `parse` finds that it is not what it should be. */
+async function readIfThere<Value>(
+  folder: string,
+  file: string,
+  parse: (json: string) => Value,
+): Promise<Value | undefined> {
+  const text = await Deno.readTextFile(join(folder, file)).catch(absent);
   try {
-    return publishedModel(json);
+    return text === undefined ? undefined : parse(text);
   } catch (error) {
-    throw error instanceof TypeError ? new UsageError(error.message) : error;
+    if (!(error instanceof TypeError)) throw error;
+    throw new UsageError(`Cannot import ${folder}: ${error.message}`);
   }
 }
 
@@ -154,15 +219,12 @@ function nameOf(folder: string): string {
   return name || "imported";
 }
 
-async function readText(folder: string, file: string): Promise<string> {
-  return await Deno.readTextFile(join(folder, file)).catch(missing(folder, file));
+function missing(folder: string, file: string): never {
+  throw new UsageError(`Cannot import ${folder}: there is no ${file} in it`);
 }
 
-function missing(folder: string, file: string): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new UsageError(`Cannot import ${folder}: there is no ${file} in it`);
-  };
+function absent(error: unknown): undefined {
+  if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) throw error;
 }
 
 if (import.meta.main) Deno.exit(await execute(importCommand, Deno.args));

@@ -4,7 +4,7 @@ import { ReferenceDevice } from "../kernels/mod.ts";
 import { partition } from "../run/mod.ts";
 import { CompiledStage, stageLayout } from "../stages/mod.ts";
 import { brainFloatFile } from "../stages/testing/safetensors.ts";
-import { readManifest } from "./manifest_file.ts";
+import { readChatTemplate, readManifest, readTokenizer } from "./manifest_file.ts";
 import { beginWithWeights, weightFiles } from "./weight_files.ts";
 
 /** What a Qwen3 of two layers says of itself. */
@@ -152,14 +152,59 @@ Deno.test("what can't become a run is refused in one line, and nothing is writte
     await write("config.json", CONFIG);
     await write("model.safetensors.index.json", [7]);
     await refused(/it is no index of weights/);
-    await write("model.safetensors.index.json", { weight_map: { x: "../x.safetensors" } });
-    await refused(/weights|no such file/);
+    for (const outside of ["../x.safetensors", "/etc/passwd", "a/../../x", ""]) {
+      await write("model.safetensors.index.json", { weight_map: { x: outside } });
+      await refused(/weights\.files\[0\]: found .*, expected a path inside the manifest's folder/);
+    }
+    await write("model.safetensors.index.json", { weight_map: { x: "model-00001-of-00002.safetensors" } });
+    await refused(/there is no model\.layers\.0\.|there is no model\.layers\.1\./);
+    await refused(/sequences of 64 tokens, the model was taught 32/, "--sequence-length", "64");
+    const shard = join(folder, "model-00001-of-00002.safetensors");
+    const bytes = await Deno.readFile(shard);
+    await Deno.writeFile(shard, bytes.subarray(0, -1));
+    await refused(/tensor .* lies at \d+ to \d+, outside of the file/);
+    await Deno.writeFile(shard, bytes.with(6, 1));
+    await refused(/header of \d+ bytes, expected at most/);
+    await Deno.writeFile(shard, bytes.subarray(0, 7));
+    await refused(/7 bytes are no header/);
+    await Deno.writeTextFile(join(folder, "chat_template.jinja"), "{% if %}");
+    await refused(/Cannot read the chat template/);
+    await Deno.writeTextFile(join(folder, "tokenizer_config.json"), "{");
+    await refused(/Cannot read tokenizer_config\.json/);
+    await Deno.writeTextFile(join(folder, "generation_config.json"), "{");
+    await refused(/Cannot read generation_config\.json: it is no JSON/);
     await Deno.remove(join(folder, "tokenizer.json"));
     await refused(/there is no tokenizer\.json/);
     assert.deepEqual(
       (await Array.fromAsync(Deno.readDir(folder))).filter(({ name }) => name === "run.json"),
       [],
     );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("the template of chats and the ends of texts come along, each by its hash", async () => {
+  const folder = await modelFolder();
+  try {
+    const write = (name: string, content: string) => Deno.writeTextFile(join(folder, name), content);
+    await write("tokenizer_config.json", JSON.stringify({ eos_token: "b", chat_template: "in config" }));
+    await write("generation_config.json", JSON.stringify({ eos_token_id: [1, 2] }));
+    const imported = async () => {
+      const { code, stdout, stderr } = await importModel("--model", folder, "--json");
+      assert.equal(code, 0, stderr);
+      return JSON.parse(stdout).manifest as string;
+    };
+    const render = async (run: string) =>
+      (await readChatTemplate(run, await readManifest(run))).render([{ role: "user", content: "hi" }]);
+    const run = await imported();
+    assert.equal(await render(run), "in config");
+    assert.deepEqual((await readTokenizer(run, await readManifest(run))).endOfText, [1, 2]);
+    await write("chat_template.jinja", "{{ messages[0].content }}, {{ eos_token }}");
+    assert.equal(await render(run), "in config", "what the manifest does not name is not read");
+    assert.equal(await render(await imported()), "hi, b");
+    await write("chat_template.jinja", "another");
+    await assert.rejects(render(run), /chat_template\.jinja: its SHA-256 is/);
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

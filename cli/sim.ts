@@ -4,7 +4,6 @@
  * a seed that breaks a promise.
  */
 
-import process from "node:process";
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ChurnEvent, parseChurn } from "../sim/churn.ts";
@@ -14,7 +13,7 @@ import { formatSeedFile, parseSeedFile } from "../sim/seed_file.ts";
 import { alike, shrink } from "../sim/shrink.ts";
 import { type Outcome, play } from "../sim/world.ts";
 import { command, execute, Exit, EXIT_FAILURE, PROCESS_OUTPUT, UsageError } from "./arguments.ts";
-import { type Bar, lineBar, terminalBar } from "./bar.ts";
+import { openBar } from "./bar.ts";
 import * as format from "./format.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { decimalNumber, text, wholeNumber } from "./options.ts";
@@ -147,7 +146,7 @@ async function scenarioOf(options: SimOptions): Promise<Scenario> {
 /** Plays one world. @returns whether every promise was kept. */
 async function playOne(scenario: Scenario, options: SimOptions, signal: AbortSignal): Promise<boolean> {
   const endMs = scenario.breakMs;
-  const bar = barFor(endMs);
+  const bar = openBar(endMs);
   let steps = 0;
   let hosts: readonly number[] = [];
   let outcome: Outcome;
@@ -180,7 +179,7 @@ async function playOne(scenario: Scenario, options: SimOptions, signal: AbortSig
 
 /** Plays many small worlds. @returns whether every promise was kept in all of them. */
 async function playMany(count: number, options: SimOptions, signal: AbortSignal): Promise<boolean> {
-  const bar = barFor(count);
+  const bar = openBar(count);
   let failed = 0;
   let [steps, lost, replays, persons] = [0, 0, 0, 0];
   try {
@@ -239,10 +238,6 @@ async function keep(
     `  ${smaller.faults.length} faults of ${scenario.faults.length} are needed; play it again: ` +
       `deno task sim --replay ${file}\n`,
   );
-}
-
-function barFor(total: number): Bar {
-  return Deno.stderr.isTerminal() ? terminalBar(total, process.stderr) : lineBar(total, PROCESS_OUTPUT.err);
 }
 
 /** Kinds of faults from a list, `usual` or `none`. */

@@ -32,6 +32,7 @@ const FAMILIES: Readonly<
 const count = z.int().min(1).max(2 ** 31 - 1);
 const positive = z.number().positive();
 const id = z.int().min(0);
+const ends = z.union([id, z.array(id).max(64)]).nullish();
 const rope = z.looseObject({
   rope_type: z.string().optional(),
   type: z.string().optional(),
@@ -58,9 +59,15 @@ const configSchema = z.looseObject({
   mlp_bias: z.boolean().nullish(),
   use_sliding_window: z.boolean().nullish(),
   sliding_window: count.nullish(),
+  layer_types: z.array(z.string()).max(4096).nullish(),
+  quantization_config: z.unknown().optional(),
+  num_experts: z.number().nullish(),
+  num_local_experts: z.number().nullish(),
   partial_rotary_factor: z.number().nullish(),
-  eos_token_id: z.union([id, z.array(id).max(64)]).nullish(),
+  eos_token_id: ends,
 });
+
+const generationSchema = z.looseObject({ eos_token_id: ends });
 
 const linearSchema = z.looseObject({ factor: positive });
 const llama3Schema = z.looseObject({
@@ -87,8 +94,16 @@ export function publishedModel(json: string): PublishedModel {
   const turned = config.partial_rotary_factor ?? 1;
   if (turned !== 1) refuse(`partial_rotary_factor is ${turned}, expected 1`);
 
-  // Mistral names its window; Qwen says whether to heed it.
-  const window = config.use_sliding_window === false ? undefined : config.sliding_window ?? undefined;
+  if (config.quantization_config != null) refuse("its weights are quantized, expected F32, F16 or BF16");
+  if (config.num_experts || config.num_local_experts) refuse("its layers are mixtures of experts");
+  const kinds = new Set(config.layer_types ?? []);
+  const strange = [...kinds].find((it) => it !== "full_attention" && it !== "sliding_attention");
+  if (strange !== undefined) refuse(`layer_types names ${quote(strange)}, expected "full_attention"`);
+
+  const window =
+    kinds.size > 0 && !kinds.has("sliding_attention") || !heedsWindow(kind, config.use_sliding_window)
+      ? undefined
+      : config.sliding_window ?? undefined;
   const heads = config.num_attention_heads;
   const positions = config.rope_parameters ?? config.rope_scaling ?? undefined;
   return {
@@ -113,6 +128,20 @@ export function publishedModel(json: string): PublishedModel {
   };
 }
 
+/** Mistral's window holds wherever one is named; Qwen says whether to heed it; Llama has none. */
+function heedsWindow(kind: string, said: boolean | null | undefined): boolean {
+  return kind === "mistral" ? said !== false : said === true;
+}
+
+/**
+ * Ids that end a text, from a `generation_config.json`: they go before those of `config.json`.
+ *
+ * @throws {TypeError} if it is none.
+ */
+export function publishedEndOfText(json: string): readonly number[] {
+  return [parse(generationSchema, json, "generation_config.json").eos_token_id ?? []].flat();
+}
+
 function scalingOf(given: z.output<typeof rope>): RopeScaling {
   const kind = given.rope_type ?? given.type ?? "default";
   switch (kind) {
@@ -135,26 +164,35 @@ function scalingOf(given: z.output<typeof rope>): RopeScaling {
   }
 }
 
-function parse<Schema extends z.ZodType>(schema: Schema, json: string): z.output<Schema> {
+function parse<Schema extends z.ZodType>(
+  schema: Schema,
+  json: string,
+  file = "config.json",
+): z.output<Schema> {
   let raw: unknown;
   try {
     raw = JSON.parse(json);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    return refuse("it is no JSON");
+    return refuse("it is no JSON", file);
   }
-  return check(schema, raw, "config");
+  return check(schema, raw, "config", file);
 }
 
-function check<Schema extends z.ZodType>(schema: Schema, raw: unknown, what: string): z.output<Schema> {
+function check<Schema extends z.ZodType>(
+  schema: Schema,
+  raw: unknown,
+  what: string,
+  file?: string,
+): z.output<Schema> {
   const result = schema.safeParse(raw);
   if (result.success) return result.data;
   const { path, message } = result.error.issues[0];
-  return refuse(`${[what, ...path].join(".")}: ${message}`);
+  return refuse(`${[what, ...path].join(".")}: ${message}`, file);
 }
 
-function refuse(why: string): never {
-  throw new TypeError(`Cannot read config.json: ${why}`);
+function refuse(why: string, file = "config.json"): never {
+  throw new TypeError(`Cannot read ${file}: ${why}`);
 }
 
 /** A stranger's text must not flood or steer a terminal. */

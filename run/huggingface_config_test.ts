@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { publishedModel } from "./huggingface_config.ts";
+import { publishedEndOfText, publishedModel } from "./huggingface_config.ts";
 
 /** The least that a Llama says. */
 const llama = {
@@ -56,6 +56,33 @@ Deno.test("each family brings what it adds to Llama", () => {
   assert.deepEqual([mistral.sequenceLength, mistral.model.ropeTheta], [100, 1e6]);
 });
 
+Deno.test("a window bounds the sequence where it is heeded, and only there", () => {
+  const length = (config: object) => read({ ...llama, sliding_window: 100, ...config }).sequenceLength;
+  assert.equal(length({ model_type: "mistral" }), 100);
+  assert.equal(length({ model_type: "mistral", sliding_window: null }), 128);
+  assert.equal(length({ model_type: "qwen2" }), 128, "Qwen heeds a window only where it says so");
+  assert.equal(length({ model_type: "qwen2", use_sliding_window: true }), 100);
+  const qwen3 = { model_type: "qwen3", use_sliding_window: true };
+  assert.equal(length({ ...qwen3, layer_types: ["full_attention", "full_attention"] }), 128);
+  assert.equal(length({ ...qwen3, layer_types: ["full_attention", "sliding_attention"] }), 100);
+});
+
+Deno.test("what changes only training, or nothing, is no reason to refuse", () => {
+  const harmless = { attention_dropout: 0.1, use_cache: false, pretraining_tp: 2, torch_dtype: "bfloat16" };
+  assert.deepEqual(read({ ...llama, ...harmless }), read(llama));
+});
+
+Deno.test("ends of text are read from a generation_config.json", () => {
+  assert.deepEqual(publishedEndOfText('{"eos_token_id": [5, 7], "temperature": 0.6}'), [5, 7]);
+  assert.deepEqual(publishedEndOfText('{"eos_token_id": 5}'), [5]);
+  assert.deepEqual(publishedEndOfText("{}"), []);
+  assert.throws(() => publishedEndOfText("{"), /Cannot read generation_config\.json: it is no JSON/);
+  assert.throws(
+    () => publishedEndOfText('{"eos_token_id": "a"}'),
+    /Cannot read generation_config\.json: config/,
+  );
+});
+
 Deno.test("scalings of RoPE are read, in the older layout and the newer one", () => {
   const llama3 = {
     rope_type: "llama3",
@@ -94,6 +121,11 @@ const refused: readonly [config: object | string, message: RegExp][] = [
     { ...llama, rope_scaling: { rope_type: "yarn", factor: 4 } },
     /type "yarn", expected default, linear or llama3/,
   ],
+  [{ ...llama, model_type: "mixtral" }, /model_type is "mixtral"/],
+  [{ ...llama, num_local_experts: 8 }, /mixtures of experts/],
+  [{ ...llama, quantization_config: { quant_method: "fp8" } }, /weights are quantized/],
+  [{ ...llama, layer_types: ["linear_attention"] }, /layer_types names "linear_attention"/],
+  [{ ...llama, rope_scaling: { type: "dynamic", factor: 2 } }, /type "dynamic"/],
   [{ ...llama, rope_scaling: { type: "linear" } }, /rope_scaling\.factor/],
 ];
 

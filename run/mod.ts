@@ -11,7 +11,7 @@ export { updateScale } from "./clipping.ts";
 export type { UpdateScale } from "./clipping.ts";
 export { Dataset } from "./dataset.ts";
 export type { DatasetSource, TokenBatch } from "./dataset.ts";
-export { publishedModel } from "./huggingface_config.ts";
+export { publishedEndOfText, publishedModel } from "./huggingface_config.ts";
 export type { PublishedModel } from "./huggingface_config.ts";
 export { huggingFaceTokenizer } from "./huggingface_tokenizer.ts";
 export { ManifestError, manifestHash, modelHash, parseManifest } from "./manifest.ts";

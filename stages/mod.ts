@@ -9,7 +9,7 @@ export type { CompiledStageOptions } from "./compiled_stage.ts";
 export { drawToken } from "./draw.ts";
 export { stageLayout } from "./parameters.ts";
 export type { Parameter, StageLayout } from "./parameters.ts";
-export { publishedState, PublishedWeights } from "./published_state.ts";
+export { describePublishedState, publishedState, PublishedWeights } from "./published_state.ts";
 export type { ByteSource } from "./safetensors.ts";
 export { CacheFull } from "./sessions.ts";
 export type { Continued, Draw, SessionResult, SessionRun, Sessions } from "./sessions.ts";

@@ -4,7 +4,7 @@ import { type Manifest, parseManifest, partition, publishedModel, sliceOf } from
 
 import { CompiledStage } from "./compiled_stage.ts";
 import { stageLayout } from "./parameters.ts";
-import { publishedState, PublishedWeights } from "./published_state.ts";
+import { describePublishedState, publishedState, PublishedWeights } from "./published_state.ts";
 import { randomTensor, tinyManifest } from "./testing/fixtures.ts";
 import { brainFloatFile, memorySource, safetensorsFile } from "./testing/safetensors.ts";
 
@@ -95,11 +95,42 @@ Deno.test("a tied head is the embedding, also in half-width files", async () => 
   const tensors = randomWeights(manifest).filter(({ name }) => name !== "lm_head.weight");
   const weights = await PublishedWeights.open([memorySource(brainFloatFile(tensors))]);
   const shape = [manifest.model.vocabulary, manifest.model.width];
-  const head = await weights.read({ name: "lm_head.weight", shape });
-  assert.deepEqual(head, await weights.read({ name: "model.embed_tokens.weight", shape }));
+  const read = async (name: string) =>
+    (await Array.fromAsync(weights.parts({ name, shape }))).flatMap((part) => [...part]);
+  const head = await read("lm_head.weight");
+  assert.deepEqual(head, await read("model.embed_tokens.weight"));
   const exact = tensors.find(({ name }) => name === "model.embed_tokens.weight")!.data;
   head.forEach((value, i) => assert.ok(Math.abs(value - exact[i]) <= Math.abs(exact[i]) * 2 ** -7));
   assert.equal((await logitsOf(manifest, weights, [1, 2])).length, manifest.model.vocabulary);
+});
+
+Deno.test("a head has to be there or not as the configuration says, and to be the embedding if it is tied", async () => {
+  const manifest = tinyManifest();
+  const shape = [manifest.model.vocabulary, manifest.model.width];
+  const tensors = randomWeights(manifest);
+  const check = async (tied: boolean, changed: typeof tensors) =>
+    await (await PublishedWeights.open([memorySource(safetensorsFile(changed))])).checkHead(tied, shape);
+  const embedding = tensors[0].data;
+  const twice = tensors.map((it) => it.name === "lm_head.weight" ? { ...it, data: embedding } : it);
+  await check(false, tensors);
+  await check(true, tensors.filter(({ name }) => name !== "lm_head.weight"));
+  await check(true, twice);
+  await assert.rejects(check(true, tensors), /is true, but lm_head\.weight is not model\.embed_tokens/);
+  await assert.rejects(
+    check(false, tensors.filter(({ name }) => name !== "lm_head.weight")),
+    /is false, but there is no lm_head\.weight/,
+  );
+});
+
+Deno.test("a state is described without being held, and every byte of it is told of", async () => {
+  const manifest = tinyManifest();
+  const weights = await PublishedWeights.open([memorySource(safetensorsFile(randomWeights(manifest)))]);
+  const layout = stageLayout(manifest.model, sliceOf(manifest, 0));
+  let told = 0;
+  const described = await describePublishedState(layout, weights, (count) => told += count);
+  const { manifest: whole, bytes } = await publishedState(layout, weights);
+  assert.deepEqual(described, whole);
+  assert.equal(told, bytes.length);
 });
 
 Deno.test("weights that do not fit are refused by their names", async () => {

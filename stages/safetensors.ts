@@ -2,13 +2,13 @@
  * Published weights: a file of tensors behind a JSON header that says where each
  * lies (the safetensors format, huggingface.co/docs/safetensors). Tensors are
  * read one by one, by their range, so that a host touches only what its stage
- * holds. A header from a stranger is safe to give to it. It opens no files and
- * knows no models.
+ * holds. A header from a stranger is safe to give to it. It opens no files,
+ * rounds no numbers (`narrow.ts` does) and knows no models.
  */
 
 import { z } from "zod";
 
-/** Element types that can be read. */
+/** Element types that can be read and written. */
 export type SafetensorsType = "F32" | "F16" | "BF16";
 
 /** Where one tensor lies. */
@@ -40,10 +40,11 @@ export class BadSafetensors extends TypeError {
 /** The format's own bound on the header, in bytes. */
 const HEADER_BYTES_MAX = 100_000_000;
 const PREFIX_BYTES = 8;
-/** Bytes that are read and widened at once, so that a large matrix is never held twice. */
+/** Bytes that are read and widened at once, so that a large matrix is never held whole. */
 const CHUNK_BYTES = 16 * 1024 * 1024;
 
-const ELEMENT_BYTES: Readonly<Record<SafetensorsType, number>> = { F32: 4, F16: 2, BF16: 2 };
+/** Length of one element in a file. */
+export const ELEMENT_BYTES: Readonly<Record<SafetensorsType, number>> = { F32: 4, F16: 2, BF16: 2 };
 const size = z.int().min(0);
 const entrySchema = z.object({
   dtype: z.string().max(16),
@@ -105,33 +106,50 @@ export async function readSafetensorsHeader(
 }
 
 /**
- * Reads one tensor and widens it to `f32`, which all three types fit into exactly.
+ * Reads one tensor part by part and widens it to `f32`, which all three types fit into exactly.
+ *
+ * @returns its elements in order, row-major.
+ */
+export async function* safetensorParts(
+  source: ByteSource,
+  entry: SafetensorsEntry,
+): AsyncGenerator<Float32Array, void, void> {
+  for (let begin = entry.begin; begin < entry.end; begin += CHUNK_BYTES) {
+    const bytes = await source.read(begin, Math.min(entry.end, begin + CHUNK_BYTES));
+    yield widen(bytes, entry.dataType);
+  }
+}
+
+/**
+ * Reads one tensor whole.
  *
  * @returns product(shape) elements, row-major.
  */
 export async function readSafetensor(source: ByteSource, entry: SafetensorsEntry): Promise<Float32Array> {
-  const width = ELEMENT_BYTES[entry.dataType];
-  const values = new Float32Array((entry.end - entry.begin) / width);
-  for (let begin = entry.begin; begin < entry.end; begin += CHUNK_BYTES) {
-    const bytes = await source.read(begin, Math.min(entry.end, begin + CHUNK_BYTES));
-    widen(bytes, entry.dataType, values.subarray((begin - entry.begin) / width));
+  const values = new Float32Array((entry.end - entry.begin) / ELEMENT_BYTES[entry.dataType]);
+  let at = 0;
+  for await (const part of safetensorParts(source, entry)) {
+    values.set(part, at);
+    at += part.length;
   }
   return values;
 }
 
-function widen(bytes: Uint8Array, dataType: SafetensorsType, values: Float32Array): void {
+function widen(bytes: Uint8Array, dataType: SafetensorsType): Float32Array {
+  const values = new Float32Array(bytes.length / ELEMENT_BYTES[dataType]);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   switch (dataType) {
     case "F32":
-      for (let at = 0; at < bytes.length; at += 4) values[at / 4] = view.getFloat32(at, true);
-      return;
+      for (let i = 0; i < values.length; i++) values[i] = view.getFloat32(4 * i, true);
+      return values;
     case "F16":
-      for (let at = 0; at < bytes.length; at += 2) values[at / 2] = view.getFloat16(at, true);
-      return;
+      for (let i = 0; i < values.length; i++) values[i] = view.getFloat16(2 * i, true);
+      return values;
     case "BF16": {
       // The upper half of an f32.
-      const words = new Uint32Array(values.buffer, values.byteOffset, bytes.length / 2);
-      for (let at = 0; at < bytes.length; at += 2) words[at / 2] = view.getUint16(at, true) << 16;
+      const words = new Uint32Array(values.buffer);
+      for (let i = 0; i < words.length; i++) words[i] = view.getUint16(2 * i, true) << 16;
+      return values;
     }
   }
 }
@@ -145,20 +163,22 @@ export interface SafetensorsTensor {
 }
 
 /**
- * The header of a file whose tensors follow in this order, each as the bytes of its `f32` values.
+ * The header of a file whose tensors follow in this order, without a gap.
  *
+ * @param dataType of all of them.
  * @param metadata text that readers of the file may want.
  * @returns its bytes, the prefix included, padded to 8 as the format asks.
  */
 export function safetensorsHeader(
   tensors: readonly SafetensorsTensor[],
+  dataType: SafetensorsType = "F32",
   metadata: Readonly<Record<string, string>> = {},
 ): Uint8Array {
   const header: Record<string, unknown> = { __metadata__: { format: "pt", ...metadata } };
   let offset = 0;
   for (const { name, shape } of tensors) {
-    const end = offset + shape.reduce((product, length) => product * length, 4);
-    header[name] = { dtype: "F32", shape, data_offsets: [offset, end] };
+    const end = offset + shape.reduce((product, length) => product * length, ELEMENT_BYTES[dataType]);
+    header[name] = { dtype: dataType, shape, data_offsets: [offset, end] };
     offset = end;
   }
   const text = new TextEncoder().encode(JSON.stringify(header));

@@ -51,7 +51,7 @@ Deno.test("what is written is read again, bit for bit", async () => {
           (_, i) => Math.sin(seed + i),
         ),
       }));
-      const header = safetensorsHeader(given, { step: "3" });
+      const header = safetensorsHeader(given, "F32", { step: "3" });
       assert.equal(header.length % 8, 0);
       const file = new Bytes(
         new Uint8Array(await new Blob([header.slice(), ...given.map(({ data }) => data)]).arrayBuffer()),
