@@ -62,13 +62,13 @@ const SPECIAL_TOKENS = ["bos_token", "eos_token", "unk_token", "pad_token", "sep
  * For models that were not taught to chat: each turn is a line that opens with who speaks. The
  * answer ends where the model begins to speak for the user.
  */
-const PLAIN: ChatTemplate = {
+const plainTemplate = (opening: string): ChatTemplate => ({
   stops: ["\nUser:", "\nSystem:"],
   render(messages) {
     const turns = messages.map(({ role, content }) => `${PLAIN_NAMES[role]}: ${content}\n`);
-    return bounded(`${turns.join("")}${PLAIN_NAMES.assistant}:`);
+    return bounded(`${opening}${turns.join("")}${PLAIN_NAMES.assistant}:`);
   },
-};
+});
 
 const PLAIN_NAMES: Readonly<Record<ChatRole, string>> = {
   system: "System",
@@ -85,10 +85,10 @@ const PLAIN_NAMES: Readonly<Record<ChatRole, string>> = {
  * @throws {TypeError} if it is no JSON, or its template can't be read.
  */
 export function openChatTemplate(configJson: string | undefined): ChatTemplate {
-  if (configJson === undefined) return PLAIN;
+  if (configJson === undefined) return plainTemplate("");
   const config = parseConfig(configJson);
   const text = chosen(config.chat_template);
-  if (text === undefined) return PLAIN;
+  if (text === undefined) return plainTemplate(tokenText(config.bos_token) ?? "");
   const { parsed } = parseTemplate(text);
   const tokens = SPECIAL_TOKENS.map((name) => [name, tokenText(config[name])] as const);
   return {

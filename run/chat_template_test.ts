@@ -39,6 +39,7 @@ Deno.test("without a template each turn is a line, and the answer ends where the
     );
     assert.ok(template.stops.includes("\nUser:"));
   }
+  assert.equal(open({ bos_token: "<s>" }).render([]), "<s>Assistant:");
 });
 
 Deno.test("a template may count, know none and true, and keep what it found in a namespace", () => {

@@ -1,0 +1,66 @@
+/**
+ * One answer: from the tokens that an engine draws to the pieces of text that a
+ * client is sent, with their log-probabilities where they are wanted. It ends the
+ * answer where a stop string begins. It knows neither HTTP nor OpenAI's shapes.
+ */
+
+import type { DrawnToken } from "../run/sampling.ts";
+import { TextStream } from "../run/text_stream.ts";
+import type { Model } from "./engine.ts";
+import { StopText } from "./stop_text.ts";
+import { type AnswerToken, TokenAccount } from "./token_account.ts";
+
+/** Why an answer is over: the model or a stop string ended it, or there was no room for more. */
+export type Finish = "stop" | "length";
+
+/** A piece of an answer. */
+export interface Piece {
+  /** May be empty: a character, or what could be a stop string, may need further tokens to be told. */
+  readonly text: string;
+  /** Tokens that are told with this piece, if log-probabilities are wanted. */
+  readonly tokens: readonly AnswerToken[];
+  /** In the last piece alone. */
+  readonly finish?: Finish;
+}
+
+/** What an answer is made of. */
+export interface AnswerSource {
+  readonly model: Pick<Model, "tokenizer" | "stopTokens">;
+  /** Strings that end it. */
+  readonly stops: readonly string[];
+  /** Text that it begins with, which no token is drawn for. */
+  readonly echo: string;
+  /** Whether its tokens are to be told. */
+  readonly logProbabilities: boolean;
+  /** The engine's tokens; what is left of them when the answer is over is not asked for. */
+  readonly drawn: AsyncIterable<DrawnToken>;
+}
+
+/** Yields an answer piece by piece: one for each token that lets something be told, and a last one. */
+export async function* answer(source: AnswerSource): AsyncGenerator<Piece, void, void> {
+  const { model: { tokenizer, stopTokens } } = source;
+  const text = new TextStream(tokenizer);
+  const stop = new StopText(source.stops);
+  const account = new TokenAccount(tokenizer, source.echo.length);
+  if (source.echo !== "") yield { text: source.echo, tokens: [] };
+  let finish: Finish = "length";
+  for await (const drawn of source.drawn) {
+    if (stopTokens.includes(drawn.token)) {
+      finish = "stop";
+      break;
+    }
+    const whole = text.push(drawn.token);
+    if (source.logProbabilities) account.add(drawn, whole);
+    const certain = stop.push(whole);
+    const tokens = account.tell(certain.length, stop.stopped);
+    if (stop.stopped) return yield { text: certain, tokens, finish: "stop" };
+    if (certain !== "" || tokens.length > 0) yield { text: certain, tokens };
+  }
+  const certain = stop.push(text.end());
+  const rest = certain + stop.end();
+  yield {
+    text: rest,
+    tokens: account.tell(rest.length, true),
+    finish: stop.stopped ? "stop" : finish,
+  };
+}
