@@ -250,6 +250,7 @@ Deno.test("how to draw reaches the engine as it was asked for", async () => {
     ...{ top_k: 40, repetition_penalty: 1.5 },
   });
   assert.deepEqual(served.engine.asked[0].sampling, {
+    vocabulary: 256,
     temperature: 0.5,
     topK: 40,
     topP: 0.9,

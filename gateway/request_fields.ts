@@ -130,6 +130,7 @@ export function samplingOf(
     );
   }
   return {
+    vocabulary,
     temperature: fields.temperature ?? 1,
     topK: Math.max(0, fields.top_k ?? 0),
     // Nothing at all can't be drawn from: it is taken for as little as can be.
