@@ -4,6 +4,7 @@
  * and the simulator, so that what is simulated is the product.
  */
 
+import { asker } from "./asker.ts";
 import { averager } from "./averager.ts";
 import type { Behaviour, PeerId } from "./core/actor.ts";
 import type { Clock } from "./core/clock.ts";
@@ -14,6 +15,7 @@ import type { Scheduler } from "./core/scheduler.ts";
 import { ActorSystem } from "./core/system.ts";
 import type { TraceSink } from "./core/trace.ts";
 import { coordinator } from "./coordinator.ts";
+import { type Generates, type GenerationFact, GenerationFailed } from "./generation.ts";
 import { type Departure, host, type HostStatus, type PledgeStore, type SnapshotStore } from "./host.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
 import {
@@ -24,10 +26,11 @@ import {
   type Tensor,
   toFrame,
 } from "./messages.ts";
-import { reader } from "./reader.ts";
+import { reader, type ReaderFigures } from "./reader.ts";
 import type { RunEvent } from "./report.ts";
 import type { Role } from "./role.ts";
 import { scout } from "./scout.ts";
+import { TokenStream } from "./token_stream.ts";
 import { trainer } from "./trainer.ts";
 import type { Wire } from "./wire/wire.ts";
 import { type Admits, Directory, type Rendezvous, type Signer, type Verify } from "../routing/mod.ts";
@@ -216,8 +219,10 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
   ]);
 }
 
-/** A peer that asks the model what follows a text. */
-export interface ReaderPeer extends Peer {
+/** A peer that has texts continued. */
+export interface ReaderPeer extends Peer, Generates {
+  /** How it does now. */
+  figures(): ReaderFigures;
   /**
    * Asks for the token that follows a text.
    *
@@ -228,28 +233,92 @@ export interface ReaderPeer extends Peer {
   read(tokens: Int32Array): Promise<Tensor>;
 }
 
+/** What a reader adds. */
+export interface ReaderParts {
+  /** Told of what happens to the texts. */
+  readonly onFact?: (fact: GenerationFact) => void;
+}
+
 /** A peer that reads from the model. */
-export function assembleReader(parts: PeerParts): ReaderPeer {
+export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderPeer {
+  const { model, sequenceLength } = parts.manifest;
+  const stages = partition(parts.manifest).length;
+  const streams = new Map<number, TokenStream>();
   const waiting = new Map<number, { resolve(logits: Tensor): void; reject(error: Error): void }>();
+  let figures: ReaderFigures = { sessions: 0, waiting: 0, repairs: 0, hosts: Array(stages).fill(0) };
   const settle = (request: number) => {
     const one = waiting.get(request);
     waiting.delete(request);
     return one;
   };
+  const over = (request: number) => {
+    const stream = streams.get(request);
+    streams.delete(request);
+    return stream;
+  };
   let last = 0;
   const { system, ...peer } = assemble(parts, "none", [
-    reader({
+    asker({
       onLogits: (request, logits) => settle(request)?.resolve(logits),
       onFailed: (request, reason) => settle(request)?.reject(new Error(reason)),
     }),
+    reader({
+      stages,
+      vocabulary: model.vocabulary,
+      tokensMax: sequenceLength,
+      onToken(request, token) {
+        const stream = streams.get(request);
+        stream?.push(token);
+        return stream?.open ?? false;
+      },
+      onEnd: (request) => over(request)?.end(),
+      onFailed: (request, error) => over(request)?.fail(error),
+      onFact: add.onFact,
+      onFigures: (now) => figures = now,
+    }),
   ]);
+  const stopAll = () => {
+    const reason = "Cannot go on with a text: this peer has stopped";
+    for (const request of [...streams.keys()]) {
+      over(request)?.fail(new GenerationFailed({ kind: "stopped" }, reason));
+    }
+  };
   return {
     ...peer,
+    stop() {
+      peer.stop();
+      stopAll();
+    },
+    kill() {
+      peer.kill();
+      stopAll();
+    },
+    figures: () => figures,
+    generate(wish, signal) {
+      const request = ++last;
+      const stream = new TokenStream({
+        begin() {
+          streams.set(request, stream);
+          if (system.tell({ actor: "reader" }, { ...wish, kind: "generate", request })) return;
+          const failure = system.running
+            ? { kind: "busy", retryAfterMs: REFUSED_RETRY_MS } as const
+            : { kind: "stopped" } as const;
+          const why = system.running ? "this peer's mailbox is full" : "this peer has stopped";
+          over(request)?.fail(new GenerationFailed(failure, `Cannot continue a text: ${why}`));
+        },
+        leave() {
+          over(request);
+          // If there is no room for that word, the next token finds that nobody wants it.
+          system.tell({ actor: "reader" }, { kind: "leaveText", request });
+        },
+      }, signal);
+      return stream.tokens;
+    },
     read(tokens) {
       const request = ++last;
       return new Promise((resolve, reject) => {
         waiting.set(request, { resolve, reject });
-        if (!system.tell({ actor: "reader" }, { kind: "read", request, tokens })) {
+        if (!system.tell({ actor: "asker" }, { kind: "read", request, tokens })) {
           settle(request)?.reject(new Error("Cannot read: this peer has stopped"));
         }
       });

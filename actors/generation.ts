@@ -23,13 +23,13 @@ export interface GenerationRequest {
 export interface Generates {
   /**
    * Continues a text, token by token, as fast as they come: whoever takes them slowly holds up no host. The
-   * work begins with the first `next()`. Leaving early (`return`, `break`, `throw`, or aborting `signal`) ends it
-   * at once, on all hosts.
+   * work begins when the first is asked for. Leaving early (`return`, `break`, `throw`, or aborting `signal`)
+   * ends it at once, on all hosts.
    *
-   * @throws {GenerationFailed} from `next()`, see {@link GenerationFailure}.
-   * @throws whatever `signal` was aborted with.
+   * @returns tokens, to be iterated over once. The iteration throws {@link GenerationFailed}, or what `signal`
+   *   was aborted with.
    */
-  generate(request: GenerationRequest, signal?: AbortSignal): AsyncIterableIterator<DrawnToken>;
+  generate(request: GenerationRequest, signal?: AbortSignal): AsyncIterable<DrawnToken>;
 }
 
 /** Why no more tokens come. */

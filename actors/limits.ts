@@ -247,6 +247,23 @@ export const SESSION_LEASE_MS = 120_000;
 /** When there is no room, sessions that rest for longer than that make some: their home can restore them. */
 export const SESSION_IDLE_MS = 10_000;
 
+/** Texts that one home has under way. More than the hosts that one peer can speak with decode at once. */
+export const HOME_TEXTS_MAX = 1024;
+/** And those that wait for a path, beyond them. */
+export const HOME_WAITING_MAX = 1024;
+
+/** A text waits so long for hosts of every stage to be found: a look through a slow network, and some. */
+export const HOSTS_WAIT_MS_MAX = 15_000;
+/** And so long for room, before its owner is told to come again. */
+export const ROOM_WAIT_MS_MAX = 5_000;
+
+/** A token that has not come after this, or after so many times what is usual, is waited for no more. */
+export const TOKEN_TIMEOUT_MS_MIN = 5_000;
+export const TOKEN_TIMEOUT_FACTOR = 10;
+
+/** Paths that are tried for one token after the first has failed. */
+export const PATH_ATTEMPTS_MAX = 5;
+
 /** Homes ask hosts that they may choose how far they are, so often. */
 export const PROBE_PERIOD_MS = 15_000;
 

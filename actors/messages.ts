@@ -10,7 +10,7 @@
 import { z } from "zod";
 import type { PeerId } from "./core/actor.ts";
 import type { Announcement } from "../routing/mod.ts";
-import { samplingSchema, TOP_LOG_PROBABILITIES_MAX } from "../run/mod.ts";
+import { type Sampling, samplingSchema, TOP_LOG_PROBABILITIES_MAX } from "../run/mod.ts";
 import { signatureSchema as signature, stateProofSchema } from "../routing/state_proof.ts";
 import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
 import {
@@ -240,7 +240,10 @@ const schemas = [
     kind: z.literal("drawn"),
     tokens: z.array(drawnToken).min(1).max(SESSION_PARTS_MAX).readonly(),
   }),
-  /** To home: this host can't go on with this session, and keeps nothing of it. Another may, now or after so long. */
+  /**
+   * To home: this host can't go on with this session, and keeps nothing of it. Another may, now or after so long.
+   * `stage` is the one to blame: the sender's own, or the next one if that can't be reached.
+   */
   z.strictObject({
     kind: z.literal("sessionLost"),
     session,
@@ -248,7 +251,7 @@ const schemas = [
     reason,
     retryAfterMs: finite.min(0).max(60_000).nullable(),
   }),
-  /** From home, and along the path: these are over. It may overtake an `extend`. */
+  /** From home to each host of the path: these are over. It may overtake an `extend`. */
   z.strictObject({
     kind: z.literal("endSessions"),
     sessions: z.array(session).min(1).max(SESSION_PARTS_MAX).readonly(),
@@ -528,8 +531,19 @@ export type LocalMessage =
   /** Coordinator to its own trainer: this step is applied; say `proceed` when the next may start. */
   | { readonly kind: "stepApplied"; readonly term: number; readonly step: number }
   | { readonly kind: "proceed"; readonly step: number }
-  /** To the reader: what follows these token ids `[1, T]`? */
+  /** To the asker: what follows these token ids `[1, T]`? */
   | { readonly kind: "read"; readonly request: number; readonly tokens: Int32Array }
+  /** To the reader: continue this text, see `GenerationRequest`. */
+  | {
+    readonly kind: "generate";
+    readonly request: number;
+    readonly prompt: Int32Array;
+    readonly tokensMax: number;
+    readonly sampling: Sampling;
+    readonly stopTokens: readonly number[];
+  }
+  /** To the reader: nobody wants that text any more. */
+  | { readonly kind: "leaveText"; readonly request: number }
   /** Host to averager: add this vector up with the replicas', then tell me. */
   | {
     readonly kind: "average";
@@ -619,7 +633,7 @@ export function recipientOf(message: RemoteMessage): string {
   if (role !== "issuer" && role !== "previous hop") return role;
   const { walk } = message as { walk: Walk };
   if (role === "previous hop" && (message as { stage: number }).stage > 0) return "host";
-  return walk.purpose === "generate" ? "reader" : "trainer";
+  return walk.purpose === "generate" ? "asker" : "trainer";
 }
 
 /** A message as a frame of this run. Tensors are not copied. */

@@ -129,7 +129,7 @@ Deno.test("replies go to the role that sent the walk", () => {
     stage,
   });
   assert.equal(recipientOf(admitted(0, "train")), "trainer");
-  assert.equal(recipientOf(admitted(0, "generate")), "reader");
+  assert.equal(recipientOf(admitted(0, "generate")), "asker");
   assert.equal(recipientOf(admitted(2, "generate")), "host");
   assert.equal(recipientOf(FORWARD), "host");
 });

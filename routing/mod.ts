@@ -31,6 +31,7 @@ export {
   rebalanceDelayMs,
 } from "./rebalancing.ts";
 export { COOLOFF_PER_WASTE_MIN, type Deed } from "./cooloff.ts";
+export { type HostAnswer, type PathChoice, Paths, type PathWish } from "./paths.ts";
 export { type Choice, Router, ROUTER_PEERS_MAX, type Task } from "./router.ts";
 export {
   isQuorate,

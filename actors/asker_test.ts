@@ -3,7 +3,7 @@ import { Simulation } from "./core/simulation.ts";
 import type { ActorSystem } from "./core/system.ts";
 import { READ_ATTEMPTS_MAX, READS_MAX, WALK_TIMEOUT_MS_MIN } from "./limits.ts";
 import { type Message, type MessageOf, type RemoteMessage, type Tensor, walkKey } from "./messages.ts";
-import { reader } from "./reader.ts";
+import { asker } from "./asker.ts";
 import { behaviour } from "./role.ts";
 import { announcementOf } from "./testing/announcement.ts";
 
@@ -31,7 +31,7 @@ class Reading {
         const forward = message;
         this.walks.push(forward);
         this.simulation.clock.after(1, () => {
-          for (const one of answer(forward, forward.walk.attempt)) this.system.deliver(to, "reader", one);
+          for (const one of answer(forward, forward.walk.attempt)) this.system.deliver(to, "asker", one);
         });
         return true;
       },
@@ -39,7 +39,7 @@ class Reading {
     this.system.spawn(behaviour("scout", () => ({
       receive: ({ message }) => void this.watched.push(message as MessageOf<"watch">),
     })));
-    this.system.spawn(reader({
+    this.system.spawn(asker({
       onLogits: (request, logits) => this.answers.push([request, logits]),
       onFailed: (request, reason) => this.answers.push([request, reason]),
     }));
@@ -47,7 +47,7 @@ class Reading {
   }
 
   tell(message: Message): void {
-    this.system.tell({ actor: "reader" }, message);
+    this.system.tell({ actor: "asker" }, message);
   }
 
   read(request: number): void {
@@ -77,7 +77,7 @@ Deno.test("a question goes to the first stage, without targets, and is answered 
   await reading.run();
   assert.deepEqual(reading.watched.map(({ service, subscriber }) => [service, subscriber]), [[
     "stage:0",
-    "reader",
+    "asker",
   ]]);
   assert.deepEqual(reading.answers, [[7, LOGITS]]);
   const [{ input, targets, mask, walk, stage }] = reading.walks;
