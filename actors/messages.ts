@@ -251,7 +251,7 @@ const schemas = [
     reason,
     retryAfterMs: finite.min(0).max(60_000).nullable(),
   }),
-  /** From home to each host of the path: these are over. It may overtake an `extend`. */
+  /** From home, and along the path: these are over. It may overtake an `extend`. */
   z.strictObject({
     kind: z.literal("endSessions"),
     sessions: z.array(session).min(1).max(SESSION_PARTS_MAX).readonly(),

@@ -264,7 +264,7 @@ class Reader implements Role {
   #forget(text: Text): void {
     this.#texts.delete(text.request);
     this.#waiting = this.#waiting.filter((other) => other !== text);
-    this.#endSession(text, undefined);
+    this.#endSession(text, ([first]) => [first]);
     this.#options.onFact?.({
       kind: "ended",
       tokens: text.length - text.promptTokens,
@@ -274,14 +274,14 @@ class Reader implements Role {
     this.#changed = true;
   }
 
-  /** @param gone host that can't be told. */
-  #endSession(text: Text, gone: PeerId | undefined): void {
+  /** @param told hosts that are told so; each tells the next. */
+  #endSession(text: Text, told: (path: readonly PeerId[]) => readonly PeerId[]): void {
     const { session } = text;
     if (session === undefined) return;
     text.session = undefined;
     this.#sessions.delete(session.key);
     this.#paths.ended(session.path, text.length);
-    for (const peer of session.path) if (peer !== gone) this.#mail.end(peer, session.key);
+    for (const peer of told(session.path)) this.#mail.end(peer, session.key);
   }
 
   // --- a path -----------------------------------------------------------------------------------
@@ -448,10 +448,11 @@ class Reader implements Role {
     const path = text?.session?.path;
     if (text === undefined || path === undefined || !path.includes(from)) return;
     const nowMs = this.#context.clock.nowMs();
-    const blamed = [...new Set([from, path[stage] ?? from])];
-    for (const peer of blamed) {
-      if (retryAfterMs === null) this.#paths.failed(peer, nowMs);
-      else this.#paths.refused(peer, nowMs + retryAfterMs);
+    // Whoever puts the blame on another is believed once: between two hosts either may be the culprit.
+    const blamed = [path[stage] ?? from, ...text.broken === undefined ? [] : [from]];
+    for (const peer of new Set(blamed)) {
+      if (retryAfterMs) this.#paths.refused(peer, nowMs + retryAfterMs);
+      else this.#paths.failed(peer, nowMs);
     }
     this.#break(text, blamed, `host ${from} gave it up: ${reason}`, undefined);
   }
@@ -485,7 +486,7 @@ class Reader implements Role {
   #break(text: Text, blamed: readonly PeerId[], reason: string, gone: PeerId | undefined): void {
     const nowMs = this.#context.clock.nowMs();
     this.#context.trace("path broken", { request: text.request, blamed, reason });
-    this.#endSession(text, gone);
+    this.#endSession(text, (path) => path.filter((peer) => peer !== gone));
     text.broken ??= { sinceMs: nowMs, blamed, reason, attempts: 0 };
     Object.assign(text.broken, { blamed, reason });
     const { attempts } = text.broken;

@@ -133,11 +133,6 @@ Deno.test("who has failed is left alone, and tried after the shortest pause if t
   paths.failed("b", 2 * COOLOFF_MS_MIN);
   assert.deepEqual(chosen(paths.choose({ tokens: 1, nowMs: 3 * COOLOFF_MS_MIN })), ["a"]);
 });
-  assert.deepEqual(wait, { kind: "wait", stage: 0, for: "recovery", retryAtMs: 2 * COOLOFF_MS_MIN });
-  assert.deepEqual(chosen(paths.choose({ tokens: 1, nowMs: 2 * COOLOFF_MS_MIN })), ["a"]);
-  paths.passed(["a"], { tokens: 1, totalMs: 1, spentMs: [1] });
-  assert.deepEqual(chosen(paths.choose({ tokens: 1, nowMs: 2 * COOLOFF_MS_MIN })), ["a"]);
-});
 
 Deno.test("a host that was just found is asked first; one that does not answer is taken after all", () => {
   const paths = new Paths({ stages: 1, uniform: () => 0 });
