@@ -55,6 +55,16 @@ export function checkFinite(action: string, what: string, values: ArrayLike<numb
   if (index >= 0) throw new TypeError(`${action}: value ${index} of ${what} is ${values[index]}`);
 }
 
+/**
+ * What leaves a stage is finite, or does not leave it.
+ *
+ * @throws {RangeError} if a value is NaN or infinite: numbers have outgrown their type.
+ */
+export function mustLeaveFinite(what: string, values: ArrayLike<number>): void {
+  const index = firstNotFinite(values);
+  if (index >= 0) throw new RangeError(`${what} has the value ${values[index]} at ${index}`);
+}
+
 /** Place of the first value that is NaN or infinite, −1 if there is none. */
 export function firstNotFinite(values: ArrayLike<number>): number {
   for (let index = 0; index < values.length; index++) {

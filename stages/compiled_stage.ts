@@ -16,12 +16,14 @@ import {
   Scope,
 } from "../kernels/mod.ts";
 import { type Manifest, type Slice, sliceOf } from "../run/mod.ts";
-import { checkFinite, checkRange, checkTensor, firstNotFinite } from "./checks.ts";
+import { checkFinite, checkRange, checkTensor, mustLeaveFinite } from "./checks.ts";
+import { CACHE_BYTES, CompiledSessions } from "./compiled_sessions.ts";
 import { decoderGraph, Port } from "./decoder.ts";
 import { initialValues } from "./initialise.ts";
 import { clearGraph, updateGraph } from "./optimizer_graph.ts";
 import { type Parameter, type StageLayout, stageLayout } from "./parameters.ts";
 import { following, readAhead } from "./read_ahead.ts";
+import type { Sessions } from "./sessions.ts";
 import type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
 import {
   bytesOf,
@@ -33,6 +35,7 @@ import {
   stateOffset,
   stateValues,
 } from "./state.ts";
+import { NOTHING, Turns } from "./turns.ts";
 
 /** Micro-batches that one stage keeps at once: a bound on forgetting to release, far above a good schedule. */
 const KEPT_MAX = 4096;
@@ -45,6 +48,8 @@ export interface CompiledStageOptions {
   readonly manifest: Manifest;
   /** Which stage of the run, from 0. */
   readonly index: number;
+  /** Bytes of keys and values that sessions may keep, taken as they come. Default {@link CACHE_BYTES}. */
+  readonly cacheBytes?: number;
 }
 
 /** One parameter and what belongs to it. */
@@ -60,16 +65,6 @@ interface Kept {
   /** `[B, T]` */
   readonly shape: readonly [number, number];
 }
-
-/** What a micro-batch's work has handed to the device, and waits for. */
-interface Arrival<Result> {
-  readonly result: Promise<Result>;
-  /** Called if it does not come. */
-  readonly failed?: () => void;
-}
-
-/** Nothing is waited for. */
-const NOTHING: Arrival<undefined> = { result: Promise.resolve(undefined) };
 
 /** A slice of a model, ready to compute. */
 export class CompiledStage implements Stage {
@@ -88,13 +83,11 @@ export class CompiledStage implements Stage {
   readonly #inputs: Readonly<Record<string, DeviceTensor>>;
   readonly #gradientSums: Readonly<Record<string, DeviceTensor>>;
   readonly #kept = new Map<string, Kept>();
+  readonly #turns = new Turns();
+  readonly #sessions: CompiledSessions;
 
   #step = 0;
   #described: StateManifest | undefined;
-  #tail: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
-  /** Ends when what a micro-batch's last call reads back is here, or failed to come. */
-  readonly #arriving = new Map<string, Promise<void>>();
   #closed = false;
   /** Why the gradient sum, or the whole state, can't be trusted: work on it was torn off. */
   #tornGradients: string | undefined;
@@ -118,7 +111,7 @@ export class CompiledStage implements Stage {
     return stage;
   }
 
-  private constructor({ device, manifest, index }: CompiledStageOptions) {
+  private constructor({ device, manifest, index, cacheBytes = CACHE_BYTES }: CompiledStageOptions) {
     this.#device = device;
     this.#manifest = manifest;
     this.#slice = sliceOf(manifest, index);
@@ -149,6 +142,20 @@ export class CompiledStage implements Stage {
     this.#gradientSums = Object.fromEntries(
       this.#held.map(({ parameter, tensors }) => [`${parameter.name}.gradientSum`, tensors.gradientSum]),
     );
+    this.#sessions = new CompiledSessions({
+      device,
+      manifest,
+      slice: this.#slice,
+      cacheBytes,
+      parameters: this.#inputs,
+      program: (name, graph) => this.#program(name, graph, this.#rounding),
+      turns: this.#turns,
+      mustBeWhole: (action) => this.#mustBeWhole(action),
+    });
+  }
+
+  get sessions(): Sessions {
+    return this.#sessions;
   }
 
   get step(): number {
@@ -170,7 +177,7 @@ export class CompiledStage implements Stage {
     targets: HostTensor | undefined,
     { keep }: { readonly keep: boolean },
   ): Promise<ForwardResult> {
-    return this.#overlapping(key, async () => {
+    return this.#turns.overlapping(key, async () => {
       const action = `Cannot forward micro-batch ${key}`;
       this.#mustBeWhole(action);
       const shape = this.#checkInput(action, input);
@@ -208,7 +215,7 @@ export class CompiledStage implements Stage {
     gradient: HostTensor | undefined,
     { accumulate }: { readonly accumulate: boolean },
   ): Promise<HostTensor | undefined> {
-    return this.#overlapping(key, async () => {
+    return this.#turns.overlapping(key, async () => {
       const action = `Cannot go back through micro-batch ${key}`;
       this.#mustBeWhole(action);
       if (accumulate) this.#mustHaveWholeGradients(action);
@@ -252,9 +259,9 @@ export class CompiledStage implements Stage {
 
   release(key: string): void {
     // A forward under this key may still wait; releasing keeps its place in the order.
-    if (this.#waiting === 0 && !this.#arriving.has(key)) this.#drop(key);
+    if (this.#turns.idle && !this.#turns.isArriving(key)) this.#drop(key);
     else {
-      void this.#overlapping(key, () => {
+      void this.#turns.overlapping(key, () => {
         this.#drop(key);
         return Promise.resolve(NOTHING);
       });
@@ -262,7 +269,7 @@ export class CompiledStage implements Stage {
   }
 
   gradientSum(): Promise<Float32Array> {
-    return this.#inTurn(async () => {
+    return this.#turns.inTurn(async () => {
       const action = "Cannot read gradient sum";
       this.#mustBeWhole(action);
       this.#mustHaveWholeGradients(action);
@@ -278,11 +285,11 @@ export class CompiledStage implements Stage {
   }
 
   clearGradients(): Promise<void> {
-    return this.#inTurn(() => this.#clearGradients());
+    return this.#turns.inTurn(() => this.#clearGradients());
   }
 
   apply({ gradientSum, scale, learningRate }: StepUpdate): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.inTurn(async () => {
       const action = `Cannot apply step ${this.#step + 1}`;
       this.#mustBeWhole(action);
       if (gradientSum.length !== this.layout.size) {
@@ -318,7 +325,7 @@ export class CompiledStage implements Stage {
   }
 
   exportState(): Promise<{ readonly manifest: StateManifest; readonly bytes: Uint8Array }> {
-    return this.#inTurn(async () => {
+    return this.#turns.inTurn(async () => {
       const bytes = new Uint8Array(stateBytes(this.layout));
       bytes.set(stateHeader(this.#step));
       await this.#walkState("Cannot export state", (values, offset) => bytes.set(values, offset));
@@ -332,7 +339,7 @@ export class CompiledStage implements Stage {
   }
 
   describeState(): Promise<StateManifest> {
-    return this.#inTurn(async () => {
+    return this.#turns.inTurn(async () => {
       this.#mustBeWhole("Cannot describe state");
       if (!this.#described) {
         const hasher = new StateHasher(this.layout, this.#step);
@@ -345,10 +352,11 @@ export class CompiledStage implements Stage {
   }
 
   importState(manifest: StateManifest, bytes: Uint8Array): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.inTurn(async () => {
       this.#mustBeOpen("Cannot import state");
       checkState(this.layout, manifest, bytes);
       for (const key of [...this.#kept.keys()]) this.#drop(key);
+      this.#sessions.clear();
       this.#described = undefined;
       // Until the last number stands, the state is neither the old one nor the new one.
       this.#tornState = `importing step ${manifest.step} failed`;
@@ -365,50 +373,17 @@ export class CompiledStage implements Stage {
 
   /** Frees everything that the stage holds on its device. */
   close(): Promise<void> {
-    return this.#inTurn(async () => {
+    return this.#turns.inTurn(async () => {
       if (this.#closed) return;
       this.#closed = true;
       for (const key of [...this.#kept.keys()]) this.#drop(key);
+      this.#sessions.close();
       for (const { tensors } of this.#held) {
         for (const tensor of Object.values(tensors)) this.#device.free(tensor);
       }
       for (const program of this.#programs.values()) await program.dispose();
       this.#programs.clear();
     });
-  }
-
-  /** Runs work after all work that was asked for before, and with nothing on its way. */
-  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    return this.#take(async () => {
-      await Promise.all(this.#arriving.values());
-      return await work();
-    });
-  }
-
-  /**
-   * Runs a micro-batch's work after all work that was asked for before. Its turn ends when it is handed
-   * to the device; what it reads back may arrive during the turns of other micro-batches.
-   */
-  async #overlapping<Result>(key: string, work: () => Promise<Arrival<Result>>): Promise<Result> {
-    const { result } = await this.#take(async () => {
-      await this.#arriving.get(key);
-      const arrival = await work();
-      const arrived = arrival.result.then(() => {}, arrival.failed ?? (() => {})).then(() => {
-        if (this.#arriving.get(key) === arrived) this.#arriving.delete(key);
-      });
-      this.#arriving.set(key, arrived);
-      return arrival;
-    });
-    return await result;
-  }
-
-  #take<Result>(work: () => Promise<Result>): Promise<Result> {
-    this.#waiting += 1;
-    const result = this.#tail.then(work);
-    const done = () => void (this.#waiting -= 1);
-    // A failure belongs to its caller; for the order it only counts that the turn is over.
-    this.#tail = result.then(done, done);
-    return result;
   }
 
   /** How micro-batches are computed. Steps are taken in 32 bits always. */
@@ -599,16 +574,6 @@ function sliceGraphs(manifest: Manifest, slice: Slice, layout: StageLayout): Sli
     accumulate: layout.parameters.map(({ name }) => name),
   });
   return { whole, output, forward, backward, saved: new Set(saved) };
-}
-
-/**
- * What leaves a stage is finite, or does not leave it.
- *
- * @throws {RangeError} if a value is NaN or infinite: numbers have outgrown their type.
- */
-function mustLeaveFinite(what: string, values: ArrayLike<number>): void {
-  const index = firstNotFinite(values);
-  if (index >= 0) throw new RangeError(`${what} has the value ${values[index]} at ${index}`);
 }
 
 function checkFactor(action: string, what: string, value: number): void {

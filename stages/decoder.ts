@@ -6,7 +6,7 @@
  * Shapes: B sequences of T tokens, C wide, of a vocabulary of V.
  */
 
-import { type Graph, GraphBuilder, type Value } from "../kernels/mod.ts";
+import { type Dimension, type Graph, GraphBuilder, type Value } from "../kernels/mod.ts";
 import type { ModelConfig, Slice } from "../run/mod.ts";
 import { EMBEDDING, FINAL_NORM, HEAD, layerNames, stageLayout } from "./parameters.ts";
 
@@ -28,6 +28,26 @@ export const Port = {
   logits: "logits",
 } as const;
 
+/** Names of a slice's inputs for sessions, besides those. Tokens and hidden states are `[1, N]` and `[1, N, C]`. */
+export const SessionPort = {
+  /** i32 `[B, S]`: rows of the pools for each position of a sequence; beyond its length, any. */
+  rows: "rows",
+  /** i32 `[B]`: positions that a sequence has behind it. */
+  lengths: "lengths",
+  /** i32 `[W]`: of the N new tokens those whose logits `[1, W, V]` are wanted. */
+  at: "at",
+} as const;
+
+/** Names of what a layer reads of its pools, f32 `[R, Hkv·D]`, and yields for them, f32 `[1, N, Hkv·D]`. */
+export function cacheNames(layer: number) {
+  return {
+    pastKeys: `pastKeys.${layer}`,
+    pastValues: `pastValues.${layer}`,
+    keys: `keys.${layer}`,
+    values: `values.${layer}`,
+  } as const;
+}
+
 /** What a slice yields. */
 export type Ending = typeof Port.activation | typeof Port.loss | typeof Port.logits;
 
@@ -39,23 +59,16 @@ export function decoderGraph(model: ModelConfig, slice: Slice, ending: Ending): 
   if (slice.head === (ending === Port.activation)) {
     throw new TypeError(`Cannot build stage ${slice.index} of ${slice.count}: it yields no ${ending}`);
   }
-  const builder = new GraphBuilder();
-  const parameters = new Map(
-    stageLayout(model, slice).parameters.map(({ name, shape }) => [name, builder.input(name, "f32", shape)]),
+  const writing = begin(model, slice);
+  const { builder } = writing;
+  const attention = headsOf(model);
+  let hidden = layers(
+    writing,
+    model,
+    slice,
+    ["B", "T"],
+    ({ query, key, value }) => builder.op("attention", [query, key, value], attention)[0],
   );
-  const parameter = (name: string): Value => {
-    const value = parameters.get(name);
-    if (!value) throw new TypeError(`Cannot build stage ${slice.index}: it holds no ${name}`);
-    return value;
-  };
-
-  const positions = builder.input(Port.positions, "i32", ["T"]);
-  let hidden = slice.embedding
-    ? builder.op("embedding", [builder.input(Port.tokens, "i32", ["B", "T"]), parameter(EMBEDDING)])[0]
-    : builder.input(Port.hidden, "f32", ["B", "T", model.width]);
-  for (let layer = slice.firstLayer; layer < slice.endLayer; layer++) {
-    hidden = decoderLayer(builder, model, layer, parameter, hidden, positions);
-  }
 
   if (ending === Port.activation) {
     builder.output(Port.activation, hidden);
@@ -63,8 +76,7 @@ export function decoderGraph(model: ModelConfig, slice: Slice, ending: Ending): 
   }
   // Only the last position's logits are wanted: don't pay for the others.
   if (ending === Port.logits) [hidden] = builder.op("takeLast", [hidden]);
-  const [normed] = builder.op("rmsNorm", [hidden, parameter(FINAL_NORM)], { epsilon: model.normEpsilon });
-  const [logits] = builder.op("linear", [normed, parameter(HEAD)]);
+  const logits = logitsOf(writing, model, hidden);
   if (ending === Port.logits) {
     builder.output(Port.logits, logits);
   } else {
@@ -74,14 +86,106 @@ export function decoderGraph(model: ModelConfig, slice: Slice, ending: Ending): 
   return builder.build();
 }
 
+/**
+ * The graph of a slice for sessions: N = B·T new tokens of B of them, one sequence after the other, whose
+ * past keys and values lie in rows of a pool for each layer.
+ *
+ * @param wanted whether the last slice is to yield logits, of the rows at {@link SessionPort.at}.
+ */
+export function sessionGraph(model: ModelConfig, slice: Slice, wanted: boolean): Graph {
+  const writing = begin(model, slice);
+  const { builder } = writing;
+  const rows = builder.input(SessionPort.rows, "i32", ["B", "S"]);
+  const lengths = builder.input(SessionPort.lengths, "i32", ["B"]);
+  const pool = ["R", model.keyValueHeads * model.headWidth];
+  const attention = headsOf(model);
+  const hidden = layers(writing, model, slice, [1, "N"], ({ query, key, value, layer }) => {
+    const names = cacheNames(layer);
+    builder.output(names.keys, key);
+    builder.output(names.values, value);
+    const pastKeys = builder.input(names.pastKeys, "f32", pool);
+    const pastValues = builder.input(names.pastValues, "f32", pool);
+    return builder.op(
+      "cachedAttention",
+      [query, key, value, pastKeys, pastValues, rows, lengths],
+      attention,
+    )[0];
+  });
+  if (!slice.head) {
+    builder.output(Port.activation, hidden);
+  } else if (wanted) {
+    const at = builder.input(SessionPort.at, "i32", ["W"]);
+    const [taken] = builder.op("takeRows", [hidden, at]);
+    builder.output(Port.logits, logitsOf(writing, model, taken));
+  }
+  return builder.build();
+}
+
+/** A graph that is being written. */
+interface Writing {
+  readonly builder: GraphBuilder;
+  /** The slice's parameter of this name. */
+  readonly parameter: (name: string) => Value;
+}
+
+/** What attention is given in a layer: `[B, T, H·D]`, and `[B, T, Hkv·D]` twice. */
+interface Attended {
+  readonly query: Value;
+  readonly key: Value;
+  readonly value: Value;
+  readonly layer: number;
+}
+
+function begin(model: ModelConfig, slice: Slice): Writing {
+  const builder = new GraphBuilder();
+  const parameters = new Map(
+    stageLayout(model, slice).parameters.map(({ name, shape }) => [name, builder.input(name, "f32", shape)]),
+  );
+  const parameter = (name: string): Value => {
+    const value = parameters.get(name);
+    if (!value) throw new TypeError(`Cannot build stage ${slice.index}: it holds no ${name}`);
+    return value;
+  };
+  return { builder, parameter };
+}
+
+/** From what a slice is given to its last hidden states. */
+function layers(
+  writing: Writing,
+  model: ModelConfig,
+  slice: Slice,
+  shape: readonly [Dimension, Dimension],
+  attend: (attended: Attended) => Value,
+): Value {
+  const { builder, parameter } = writing;
+  const positions = builder.input(Port.positions, "i32", [shape[1]]);
+  let hidden = slice.embedding
+    ? builder.op("embedding", [builder.input(Port.tokens, "i32", shape), parameter(EMBEDDING)])[0]
+    : builder.input(Port.hidden, "f32", [...shape, model.width]);
+  for (let layer = slice.firstLayer; layer < slice.endLayer; layer++) {
+    hidden = decoderLayer(writing, model, layer, hidden, positions, attend);
+  }
+  return hidden;
+}
+
+/** Final norm and head. */
+function logitsOf({ builder, parameter }: Writing, model: ModelConfig, hidden: Value): Value {
+  const [normed] = builder.op("rmsNorm", [hidden, parameter(FINAL_NORM)], { epsilon: model.normEpsilon });
+  return builder.op("linear", [normed, parameter(HEAD)])[0];
+}
+
+function headsOf({ heads, keyValueHeads, headWidth }: ModelConfig) {
+  return { heads, keyValueHeads, headWidth };
+}
+
 /** One layer, with the biases of Qwen2 or the norms of Qwen3 where the model has them: `[B, T, C]` → `[B, T, C]`. */
 function decoderLayer(
-  builder: GraphBuilder,
+  { builder, parameter }: Writing,
   model: ModelConfig,
   layer: number,
-  parameter: (name: string) => Value,
   hidden: Value,
   positions: Value,
+  attend: (attended: Attended) => Value,
 ): Value {
   const { heads, keyValueHeads, headWidth, normEpsilon: epsilon } = model;
   const names = layerNames(layer);
@@ -106,11 +210,12 @@ function decoderLayer(
   const [before] = builder.op("rmsNorm", [hidden, parameter(names.attentionNorm)], { epsilon });
   const query = biased(product(before, names.query), names.queryBias);
   const key = biased(product(before, names.key), names.keyBias);
-  const [mixed] = builder.op("attention", [
-    turn(normed(query, heads, names.queryNorm), heads),
-    turn(normed(key, keyValueHeads, names.keyNorm), keyValueHeads),
-    biased(product(before, names.value), names.valueBias),
-  ], { heads, keyValueHeads, headWidth });
+  const mixed = attend({
+    query: turn(normed(query, heads, names.queryNorm), heads),
+    key: turn(normed(key, keyValueHeads, names.keyNorm), keyValueHeads),
+    value: biased(product(before, names.value), names.valueBias),
+    layer,
+  });
   const [attended] = builder.op("add", [hidden, product(mixed, names.attentionOut)]);
 
   const [between] = builder.op("rmsNorm", [attended, parameter(names.feedForwardNorm)], { epsilon });

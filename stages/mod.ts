@@ -6,6 +6,7 @@
 export { DeviceLost, squareSum } from "../kernels/mod.ts";
 export { CompiledStage } from "./compiled_stage.ts";
 export type { CompiledStageOptions } from "./compiled_stage.ts";
+export { CACHE_BYTES } from "./compiled_sessions.ts";
 export { drawToken } from "./draw.ts";
 export { stageLayout } from "./parameters.ts";
 export type { Parameter, StageLayout } from "./parameters.ts";
@@ -17,6 +18,7 @@ export { KEPT_SNAPSHOTS, Snapshots } from "./snapshot.ts";
 export type { Disk, RejectedSnapshot, Restored, WholeState } from "./snapshot.ts";
 export { createStages, trainSolo, validateSolo } from "./solo.ts";
 export type { SoloStep } from "./solo.ts";
+export { continueSolo, extendSolo } from "./solo_sessions.ts";
 export { DEVICE_NAMES, type DeviceName, openDevice, type WorkerDevice } from "./open_device.ts";
 export type { WebGpuSource } from "../kernels/webgpu/open.ts";
 export { WorkerStage } from "./worker_stage.ts";

@@ -6,8 +6,9 @@
 import type { Device } from "../kernels/mod.ts";
 import { CompiledStage } from "./compiled_stage.ts";
 import { openDevice } from "./open_device.ts";
+import type { Sessions } from "./sessions.ts";
 import type { Stage } from "./stage.ts";
-import type { StageAnswer, StageCall } from "./worker_stage.ts";
+import type { StageAnswer, StageCall, StageFacts } from "./worker_stage.ts";
 
 /** The worker's own end, as far as it is used here; Deno's types know the window's only. */
 interface Port {
@@ -30,27 +31,45 @@ port.onmessage = ({ data: { number, call } }) => {
 async function answer(number: number, call: StageCall): Promise<void> {
   try {
     const value = await carryOut(call);
-    const { count, step, parameters, kept, inFlightMax = 1 } = stage();
-    port.postMessage(
-      { call: number, ok: true, value, facts: { count, step, parameters, kept, inFlightMax } },
-      buffersIn(value),
-    );
+    port.postMessage({ call: number, ok: true, value, facts: factsOf(stage()) }, buffersIn(value));
   } catch (error) {
     const { name, message } = error instanceof Error ? error : new Error(String(error));
-    port.postMessage({ call: number, ok: false, error: { name, message } }, []);
+    const facts = opened && factsOf(opened);
+    port.postMessage({ call: number, ok: false, error: { name, message }, ...(facts && { facts }) }, []);
   }
+}
+
+function factsOf({ count, step, parameters, kept, inFlightMax = 1, sessions }: Stage): StageFacts {
+  const { capacityTokens = 0, roomTokens = 0, count: sessionCount = 0 } = sessions ?? {};
+  return {
+    count,
+    step,
+    parameters,
+    kept,
+    inFlightMax,
+    sessions: { capacityTokens, roomTokens, count: sessionCount },
+  };
 }
 
 async function carryOut(call: StageCall): Promise<unknown> {
   switch (call.method) {
     case "open":
       device = await openDevice(call.device);
-      opened = await CompiledStage.create({ device, manifest: call.manifest, index: call.index });
+      opened = await CompiledStage.create({
+        device,
+        manifest: call.manifest,
+        index: call.index,
+        ...(call.cacheBytes !== undefined && { cacheBytes: call.cacheBytes }),
+      });
       return undefined;
     case "forward":
       return await stage().forward(call.key, call.input, call.targets, { keep: call.keep });
     case "backward":
       return await stage().backward(call.key, call.gradient, { accumulate: call.accumulate });
+    case "extend":
+      return await sessions().extend(call.run);
+    case "end":
+      return sessions().end(call.key);
     case "release":
       return stage().release(call.key);
     case "apply":
@@ -73,6 +92,12 @@ async function carryOut(call: StageCall): Promise<unknown> {
 function stage(): Stage {
   if (opened === undefined) throw new Error("Cannot call the stage: it was not opened");
   return opened;
+}
+
+function sessions(): Sessions {
+  const { sessions } = stage();
+  if (sessions === undefined) throw new Error("Cannot continue sessions: the stage keeps none");
+  return sessions;
 }
 
 /** Buffers that an answer gives away: fresh ones, which nobody here uses again. */

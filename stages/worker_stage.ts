@@ -7,6 +7,7 @@
 import { DeviceLost, type HostTensor } from "../kernels/mod.ts";
 import type { Manifest } from "../run/mod.ts";
 import type { WorkerDevice } from "./open_device.ts";
+import { CacheFull, type Continued, type SessionResult, type SessionRun, type Sessions } from "./sessions.ts";
 import type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
 
 /** What is asked of the thread. `open` comes first, and once. */
@@ -16,7 +17,10 @@ export type StageCall =
     readonly manifest: Manifest;
     readonly index: number;
     readonly device: WorkerDevice;
+    readonly cacheBytes: number | undefined;
   }
+  | { readonly method: "extend"; readonly run: SessionRun }
+  | { readonly method: "end"; readonly key: string }
   | {
     readonly method: "forward";
     readonly key: string;
@@ -42,14 +46,23 @@ export interface StageFacts {
   readonly parameters: number;
   readonly kept: number;
   readonly inFlightMax?: number;
+  readonly sessions?: SessionFacts;
 }
+
+/** What can be known of its sessions. */
+export type SessionFacts = Omit<Sessions, "extend" | "end">;
 
 /** How the thread answers the call of the same number. */
 export type StageAnswer =
   & { readonly call: number }
   & (
     | { readonly ok: true; readonly value: unknown; readonly facts: StageFacts }
-    | { readonly ok: false; readonly error: { readonly name: string; readonly message: string } }
+    | {
+      readonly ok: false;
+      readonly error: { readonly name: string; readonly message: string };
+      /** Without them the stage is not open. */
+      readonly facts?: StageFacts;
+    }
   );
 
 interface Pending {
@@ -63,6 +76,7 @@ const PROGRAM = new URL("./stage_worker.ts", import.meta.url);
 /** A stage in a worker. */
 export class WorkerStage implements Stage {
   readonly index: number;
+  readonly sessions: Sessions;
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   #facts: StageFacts = { count: 0, step: 0, parameters: 0, kept: 0 };
@@ -73,6 +87,7 @@ export class WorkerStage implements Stage {
 
   private constructor(index: number, onLost: (error: DeviceLost) => void, program: URL) {
     this.index = index;
+    this.sessions = this.#sessionsThere();
     this.#onLost = onLost;
     this.#worker = new Worker(program, { type: "module", name: `stage ${index}` });
     this.#worker.onmessage = ({ data }: MessageEvent<StageAnswer>) => this.#onAnswer(data);
@@ -85,15 +100,17 @@ export class WorkerStage implements Stage {
   /**
    * Starts a thread and opens the stage in it.
    *
+   * @param options.cacheBytes of keys and values that sessions may keep; as `CompiledStage` sees fit without it.
    * @param options.onLost told once, when the device is gone, or the thread with it: every call that waits
    *   and every later one rejects with this error.
    * @throws {Error} if the device does not work on this machine.
    */
   static async open(
-    { manifest, index, device, onLost = () => {}, program = PROGRAM }: {
+    { manifest, index, device, cacheBytes, onLost = () => {}, program = PROGRAM }: {
       readonly manifest: Manifest;
       readonly index: number;
       readonly device: WorkerDevice;
+      readonly cacheBytes?: number;
       readonly onLost?: (error: DeviceLost) => void;
       /** What the thread runs; for tests. */
       readonly program?: URL;
@@ -101,7 +118,7 @@ export class WorkerStage implements Stage {
   ): Promise<WorkerStage> {
     const stage = new WorkerStage(index, onLost, program);
     try {
-      await stage.#call({ method: "open", manifest, index, device });
+      await stage.#call({ method: "open", manifest, index, device, cacheBytes });
     } catch (error) {
       stage.#worker.terminate();
       throw error;
@@ -193,6 +210,30 @@ export class WorkerStage implements Stage {
     this.#worker.terminate();
   }
 
+  /** The stage's sessions, as they are seen from here. */
+  #sessionsThere(): Sessions {
+    const facts = (): SessionFacts => this.#facts.sessions ?? NO_SESSIONS;
+    return {
+      get capacityTokens() {
+        return facts().capacityTokens;
+      },
+      get roomTokens() {
+        return facts().roomTokens;
+      },
+      get count() {
+        return facts().count;
+      },
+      extend: async ({ sequences, input }) => {
+        const run = { sequences: sequences.map(withOwnText), input: copyOf(input) };
+        return await this.#call({ method: "extend", run }, buffersOf(run.input)) as SessionResult;
+      },
+      end: (key) =>
+        void this.#call({ method: "end", key }).catch(() => {
+          // The thread is gone, and with it what was kept.
+        }),
+    };
+  }
+
   #call(call: StageCall, transfer: Transferable[] = []): Promise<unknown> {
     if (this.#broken !== undefined) return Promise.reject(this.#broken);
     const number = ++this.#last;
@@ -205,8 +246,8 @@ export class WorkerStage implements Stage {
   #onAnswer(answer: StageAnswer): void {
     const pending = this.#pending.get(answer.call);
     this.#pending.delete(answer.call);
+    if (answer.facts) this.#facts = answer.facts;
     if (answer.ok) {
-      this.#facts = answer.facts;
       pending?.resolve(answer.value);
       return;
     }
@@ -229,6 +270,15 @@ export class WorkerStage implements Stage {
   }
 }
 
+/** Nothing is known of them yet. */
+const NO_SESSIONS: SessionFacts = { capacityTokens: 0, roomTokens: 0, count: 0 };
+
+/** Its text alone, and not all of which that may be a part. */
+function withOwnText(sequence: Continued): Continued {
+  const { draw } = sequence;
+  return draw ? { ...sequence, draw: { ...draw, text: draw.text.slice() } } : sequence;
+}
+
 /** A copy in a buffer of its own, to be given away: a view would drag its whole buffer along. */
 function copyOf(tensor: HostTensor): HostTensor {
   return { dataType: tensor.dataType, shape: tensor.shape, data: tensor.data.slice() };
@@ -242,6 +292,8 @@ function buffersOf(...tensors: readonly (HostTensor | undefined)[]): Transferabl
 function errorOf({ name, message }: { readonly name: string; readonly message: string }): Error {
   const error = name === "DeviceLost"
     ? new DeviceLost(message)
+    : name === "CacheFull"
+    ? new CacheFull(message)
     : name === "RangeError"
     ? new RangeError(message)
     : /TypeError|BadState/.test(name)

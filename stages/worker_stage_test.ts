@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { DeviceLost, ReferenceDevice } from "../kernels/mod.ts";
-import { Dataset, parseManifest } from "../run/mod.ts";
+import { Dataset, GREEDY, parseManifest } from "../run/mod.ts";
+import { BLOCK_TOKENS } from "./cache_blocks.ts";
 import { CompiledStage } from "./compiled_stage.ts";
+import { CacheFull } from "./sessions.ts";
 import { createStages, trainSolo } from "./solo.ts";
+import { continueSolo } from "./solo_sessions.ts";
 import { WorkerStage } from "./worker_stage.ts";
 
 const manifest = parseManifest(JSON.stringify({
@@ -49,6 +52,37 @@ Deno.test("errors come back with their class and reason; the next call succeeds"
   assert.deepEqual([...tokens.data], [1, 2], "the caller's tensor is still the caller's");
   await stage.close();
   await assert.rejects(stage.describeState(), /was closed/);
+});
+
+Deno.test("sessions in a thread draw what they draw here; a full cache says so from there", async () => {
+  const device = new ReferenceDevice();
+  const here = await createStages(device, manifest);
+  const there: WorkerStage[] = [];
+  for (const index of [0, 1]) {
+    const cacheBytes = BLOCK_TOKENS * 2 * 8 * 4; // one block of one layer
+    there.push(await WorkerStage.open({ manifest, index, device: { name: "reference" }, cacheBytes }));
+  }
+  const prompt = Int32Array.of(9, 1, 2).subarray(1);
+  const sampling = { ...GREEDY, temperature: 2, presencePenalty: 1, seed: 4, topLogProbabilities: 2 };
+  const wish = { key: "a", prompt, tokens: 6, sampling };
+  const expected = await Array.fromAsync(continueSolo({ stages: here, ...wish }));
+  assert.deepEqual(await Array.fromAsync(continueSolo({ stages: there, ...wish })), expected);
+  assert.deepEqual([...prompt], [1, 2], "the caller's text is still the caller's");
+
+  const { sessions } = there[0];
+  const run = (key: string) => sessions.extend({ sequences: [{ key, position: 0 }], input: tokens });
+  await there[0].describeState(); // the end of the first session has arrived
+  const facts = () => [sessions.capacityTokens, sessions.roomTokens, sessions.count];
+  assert.deepEqual(facts(), [BLOCK_TOKENS, BLOCK_TOKENS, 0]);
+  await run("b");
+  assert.deepEqual(facts(), [BLOCK_TOKENS, 0, 1]);
+  await assert.rejects(run("c"), CacheFull);
+  sessions.end("b");
+  await run("c");
+  assert.deepEqual(facts(), [BLOCK_TOKENS, 0, 1]);
+  await Promise.all([...here, ...there].map((stage) => stage.close()));
+  await assert.rejects(run("c"), /was closed/);
+  sessions.end("c");
 });
 
 Deno.test("a state goes from thread to thread", async () => {
