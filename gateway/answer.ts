@@ -6,7 +6,7 @@
 
 import type { DrawnToken } from "../run/sampling.ts";
 import { TextStream } from "../run/text_stream.ts";
-import type { Model } from "./engine.ts";
+import type { Tokenizer } from "../run/tokenizer.ts";
 import { StopText } from "./stop_text.ts";
 import { type AnswerToken, TokenAccount } from "./token_account.ts";
 
@@ -25,7 +25,7 @@ export interface Piece {
 
 /** What an answer is made of. */
 export interface AnswerSource {
-  readonly model: Pick<Model, "tokenizer" | "stopTokens">;
+  readonly tokenizer: Tokenizer;
   /** Strings that end it. */
   readonly stops: readonly string[];
   /** Text that it begins with, which no token is drawn for. */
@@ -38,14 +38,14 @@ export interface AnswerSource {
 
 /** Yields an answer piece by piece: one for each token that lets something be told, and a last one. */
 export async function* answer(source: AnswerSource): AsyncGenerator<Piece, void, void> {
-  const { model: { tokenizer, stopTokens } } = source;
+  const { tokenizer } = source;
   const text = new TextStream(tokenizer);
   const stop = new StopText(source.stops);
   const account = new TokenAccount(tokenizer, source.echo.length);
   if (source.echo !== "") yield { text: source.echo, tokens: [] };
   let finish: Finish = "length";
   for await (const drawn of source.drawn) {
-    if (stopTokens.includes(drawn.token)) {
+    if (tokenizer.endOfText?.includes(drawn.token)) {
       finish = "stop";
       break;
     }

@@ -187,13 +187,13 @@ class CompletionWork {
   }
 
   async *#answer(choice: Choice): AsyncGenerator<Piece, void, void> {
-    const { model, stops, logProbabilities } = this.#completion;
+    const { model: { id, tokenizer }, stops, logProbabilities } = this.#completion;
     const { prompt, tokensMax, sampling, echo } = choice;
     using _ = await this.#parts.turns.take(this.#signal);
     this.#signal.throwIfAborted();
-    const generation = { model: model.id, prompt, tokensMax, sampling, stopTokens: model.stopTokens };
+    const generation = { model: id, prompt, tokensMax, sampling, stopTokens: tokenizer.endOfText ?? [] };
     const drawn = this.#measured(this.#parts.engine.generate(generation, this.#signal));
-    yield* answer({ model, stops, echo, logProbabilities, drawn });
+    yield* answer({ tokenizer, stops, echo, logProbabilities, drawn });
   }
 
   async *#measured(drawn: AsyncIterable<DrawnToken>): AsyncGenerator<DrawnToken, void, void> {

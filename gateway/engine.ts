@@ -15,10 +15,9 @@ export interface Model {
   readonly createdSeconds: number;
   /** Tokens of a prompt and its continuation together, at most. */
   readonly contextTokens: number;
+  /** The tokens that end a text end an answer, and are no part of it. */
   readonly tokenizer: Tokenizer;
   readonly chatTemplate: ChatTemplate;
-  /** Tokens that end an answer, and are no part of it. */
-  readonly stopTokens: readonly number[];
 }
 
 /** One text to go on with. */

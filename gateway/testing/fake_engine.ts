@@ -17,9 +17,8 @@ export const FAKE_MODEL: Model = {
   id: "fake/bytes",
   createdSeconds: 1_700_000_000,
   contextTokens: 512,
-  tokenizer: byteTokenizer,
+  tokenizer: { ...byteTokenizer, endOfText: [END_TOKEN] },
   chatTemplate: openChatTemplate(undefined),
-  stopTokens: [END_TOKEN],
 };
 
 /** What is said: text or ids, of which the last may be {@link END_TOKEN}; or an error. */
