@@ -1,78 +1,15 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { ReferenceDevice } from "../kernels/mod.ts";
+import { type HostTensor, ReferenceDevice } from "../kernels/mod.ts";
 import { partition } from "../run/mod.ts";
 import { CompiledStage, stageLayout } from "../stages/mod.ts";
-import { brainFloatFile } from "../stages/testing/safetensors.ts";
 import { readChatTemplate, readManifest, readTokenizer } from "./manifest_file.ts";
+import { plainLogits } from "./testing/plain_model.ts";
+import { CONFIGS, publishedFolder } from "./testing/published_folder.ts";
 import { beginWithWeights, weightFiles } from "./weight_files.ts";
 
-/** What a Qwen3 of two layers says of itself. */
-const CONFIG = {
-  model_type: "qwen3",
-  hidden_size: 12,
-  intermediate_size: 20,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  head_dim: 6,
-  vocab_size: 8,
-  max_position_embeddings: 32,
-  rms_norm_eps: 1e-6,
-  tie_word_embeddings: true,
-};
-
-const TOKENIZER = {
-  version: "1.0",
-  added_tokens: [],
-  normalizer: null,
-  pre_tokenizer: null,
-  post_processor: null,
-  decoder: null,
-  model: { type: "BPE", unk_token: null, vocab: { a: 0, b: 1, ab: 2 }, merges: ["a b"] },
-};
-
-/** A folder as Hugging Face lays it out: two shards of `BF16`, and an index. */
-async function modelFolder(): Promise<string> {
-  const folder = await Deno.makeTempDir({ prefix: "murmuration-test-" });
-  const shapes: [string, number[]][] = [["model.embed_tokens.weight", [8, 12]]];
-  for (const layer of [0, 1]) {
-    const add = (name: string, ...shape: number[]) =>
-      shapes.push([`model.layers.${layer}.${name}.weight`, shape]);
-    add("input_layernorm", 12);
-    add("self_attn.q_proj", 24, 12);
-    add("self_attn.k_proj", 12, 12);
-    add("self_attn.v_proj", 12, 12);
-    add("self_attn.q_norm", 6);
-    add("self_attn.k_norm", 6);
-    add("self_attn.o_proj", 12, 24);
-    add("post_attention_layernorm", 12);
-    add("mlp.gate_proj", 20, 12);
-    add("mlp.up_proj", 20, 12);
-    add("mlp.down_proj", 12, 20);
-  }
-  shapes.push(["model.norm.weight", [12]]);
-  const tensors = shapes.map(([name, shape], index) => ({
-    name,
-    shape,
-    data: Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, i) => Math.sin(index + i) / 4),
-  }));
-  const shards = {
-    "model-00001-of-00002.safetensors": tensors.slice(0, 9),
-    "model-00002-of-00002.safetensors": tensors.slice(9),
-  };
-  const index: Record<string, string> = {};
-  for (const [file, tensors] of Object.entries(shards)) {
-    await Deno.writeFile(join(folder, file), brainFloatFile(tensors));
-    for (const { name } of tensors) index[name] = file;
-  }
-  const write = (name: string, content: unknown) =>
-    Deno.writeTextFile(join(folder, name), JSON.stringify(content));
-  await write("model.safetensors.index.json", { metadata: {}, weight_map: index });
-  await write("config.json", CONFIG);
-  await write("tokenizer.json", TOKENIZER);
-  return folder;
-}
+const CONFIG = CONFIGS.Qwen3;
+const modelFolder = () => publishedFolder({ config: CONFIG });
 
 /** The command as a person runs it. */
 async function importModel(...args: string[]) {
@@ -209,3 +146,43 @@ Deno.test("the template of chats and the ends of texts come along, each by its h
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+/** Logits of what follows these ids, through the stages of an imported run. */
+async function logitsOf(run: string, ids: readonly number[]): Promise<Float32Array> {
+  const manifest = await readManifest(run);
+  let input: HostTensor = { dataType: "i32", shape: [1, ids.length], data: Int32Array.from(ids) };
+  await using device = { it: new ReferenceDevice(), [Symbol.asyncDispose]: () => device.it.close() };
+  for (const { index } of partition(manifest)) {
+    const stage = await beginWithWeights(
+      await CompiledStage.create({ device: device.it, manifest, index }),
+      run,
+      manifest,
+    );
+    const result = await stage.forward("it", input, undefined, { keep: false });
+    await stage.close();
+    if (result.kind === "logits") return result.logits.data as Float32Array;
+    assert.ok(result.kind === "activation");
+    input = result.activation;
+  }
+  throw new Error("no logits");
+}
+
+for (const [family, config] of Object.entries(CONFIGS)) {
+  const type = family === "Mistral" ? "F32" : "BF16";
+  Deno.test(`a ${family} of ${type} answers, cut in two, as plain loops over its folder do`, async () => {
+    const folder = await publishedFolder({ config, type, shards: family === "Mistral" ? 1 : 3 });
+    try {
+      const { code, stdout, stderr } = await importModel("--model", folder, "--stages", "2", "--json");
+      assert.equal(code, 0, stderr);
+      const ids = [3, 1, 4, 1, 5, 2, 6, 5, 3, 5, 0, 7, 1, 7, 3, 2, 3, 4, 6];
+      const expected = await plainLogits(folder, ids);
+      const logits = await logitsOf(JSON.parse(stdout).manifest, ids);
+      assert.equal(logits.length, expected.length);
+      logits.forEach((logit, i) =>
+        assert.ok(Math.abs(logit - expected[i]) < 2e-5, `${logit}, ${expected[i]}`)
+      );
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
+}

@@ -17,6 +17,11 @@ import {
 } from "../stages/mod.ts";
 import { DenoDisk } from "../stages/deno_disk.ts";
 
+/** Where below a folder the snapshots of a run are: runs share it, and must not tidy each other away. */
+export function snapshotFolderOf(folder: string, manifest: Manifest): string {
+  return join(folder, manifestHash(manifest).slice(0, 16));
+}
+
 /** The snapshots of one run below one folder, which is made when the first is written. */
 export class SnapshotFolder implements SnapshotStore {
   readonly #folder: string;
@@ -29,8 +34,7 @@ export class SnapshotFolder implements SnapshotStore {
   constructor(folder: string, manifest: Manifest, onRejected: (name: string, reason: string) => void) {
     this.#manifest = manifest;
     this.#run = manifestHash(manifest);
-    // Runs share a data folder, and must not tidy each other away.
-    this.#folder = join(folder, this.#run.slice(0, 16));
+    this.#folder = snapshotFolderOf(folder, manifest);
     this.#onRejected = onRejected;
   }
 

@@ -36,6 +36,7 @@ export {
   TOP_LOG_PROBABILITIES_MAX,
 } from "./sampling.ts";
 export type { DrawnToken, Sampling } from "./sampling.ts";
+export { byteTokenizerFile, publishedConfig } from "./published_config.ts";
 export { learningRate } from "./schedule.ts";
 export { TextStream } from "./text_stream.ts";
 export { checkTokenIds } from "./tokenizer.ts";

@@ -207,37 +207,67 @@ export class Snapshots {
 
   #parts(
     contents: Uint8Array,
-  ): { readonly header: z.output<typeof headerSchema>; readonly bytes: Uint8Array } {
-    const end = contents.subarray(0, this.#headerBytesMax()).indexOf(LINE_END);
-    if (end < 0) throw new BadState("Cannot read snapshot: it has no header");
-    const header = parseHeader(contents.subarray(0, end));
-    if (header.run !== this.#run || header.stage !== this.#stage) {
-      throw new BadState(
-        `Cannot read snapshot: it is of stage ${header.stage} of run ${JSON.stringify(header.run)}, ` +
-          `expected stage ${this.#stage} of run ${JSON.stringify(this.#run)}`,
-      );
-    }
-    return { header, bytes: contents.subarray(end + 1) };
+  ): { readonly header: SnapshotHeader; readonly bytes: Uint8Array } {
+    const header = readSnapshotHeader(contents, { run: this.#run, stage: this.#stage, layout: this.#layout });
+    return { header, bytes: contents.subarray(header.length) };
   }
 
   async #newestFirst(): Promise<{ readonly name: string; readonly number: number }[]> {
-    const names = await this.#disk.list();
-    return names
-      .flatMap((name) => {
-        const match = NAME.exec(name);
-        return match && name === nameOf(Number(match[1])) ? [{ name, number: Number(match[1]) }] : [];
-      })
-      .sort((a, b) => b.number - a.number);
-  }
-
-  /** Hashes of the pieces, with quotes and commas, a note in which every character is escaped, and room for the rest. */
-  #headerBytesMax(): number {
-    return 4096 + 6 * NOTE_LENGTH_MAX + 67 * Math.ceil(stateBytes(this.#layout) / PIECE_BYTES);
+    return newestFirst(await this.#disk.list());
   }
 
   #bytesMax(): number {
-    return this.#headerBytesMax() + stateBytes(this.#layout);
+    return snapshotHeaderBytesMax(this.#layout) + stateBytes(this.#layout);
   }
+}
+
+/** What a snapshot says of itself. */
+export interface SnapshotHeader {
+  readonly manifest: StateManifest;
+  /** What its owner kept beside it. */
+  readonly note: string;
+  /** Bytes before the state's first. */
+  readonly length: number;
+}
+
+/** Hashes of the pieces, with quotes and commas, a note in which every character is escaped, and room for the rest. */
+export function snapshotHeaderBytesMax(layout: StageLayout): number {
+  return 4096 + 6 * NOTE_LENGTH_MAX + 67 * Math.ceil(stateBytes(layout) / PIECE_BYTES);
+}
+
+/**
+ * Reads a snapshot's header.
+ *
+ * @param start of the file; what lies behind the header is not looked at.
+ * @param of whose snapshot it has to be.
+ * @throws {BadState} if it is none, or of another stage or run.
+ */
+export function readSnapshotHeader(
+  start: Uint8Array,
+  of: { readonly run: string; readonly stage: number; readonly layout: StageLayout },
+): SnapshotHeader {
+  const end = start.subarray(0, snapshotHeaderBytesMax(of.layout)).indexOf(LINE_END);
+  if (end < 0) throw new BadState("Cannot read snapshot: it has no header");
+  const { run, stage, manifest, note } = parseHeader(start.subarray(0, end));
+  if (run !== of.run || stage !== of.stage) {
+    throw new BadState(
+      `Cannot read snapshot: it is of stage ${stage} of run ${JSON.stringify(run)}, ` +
+        `expected stage ${of.stage} of run ${JSON.stringify(of.run)}`,
+    );
+  }
+  return { manifest, note, length: end + 1 };
+}
+
+/** Of a folder's files those that are snapshots by their names. */
+export function newestFirst(
+  names: readonly string[],
+): { readonly name: string; readonly number: number }[] {
+  return names
+    .flatMap((name) => {
+      const match = NAME.exec(name);
+      return match && name === nameOf(Number(match[1])) ? [{ name, number: Number(match[1]) }] : [];
+    })
+    .sort((a, b) => b.number - a.number);
 }
 
 function nameOf(number: number): string {
