@@ -29,6 +29,7 @@ import {
 import { reader, type ReaderFigures } from "./reader.ts";
 import type { RunEvent } from "./report.ts";
 import type { Role } from "./role.ts";
+import { turnedAway } from "./session_checks.ts";
 import { scout } from "./scout.ts";
 import { TokenStream } from "./token_stream.ts";
 import { trainer } from "./trainer.ts";
@@ -142,6 +143,7 @@ const SNAPSHOT_EVERY_STEPS = 10;
 /** A peer that serves one stage. */
 export function assembleHost(parts: PeerParts, add: HostParts): HostPeer {
   const { manifest } = parts;
+  const { model, weights, sequenceLength } = manifest;
   const slices = partition(manifest);
   const stages = slices.length;
   if (add.stage !== undefined && !(add.stage < stages)) {
@@ -156,11 +158,12 @@ export function assembleHost(parts: PeerParts, add: HostParts): HostPeer {
       openStage: add.openStage,
       layout: (index) => stageLayout(manifest.model, slices[index]),
       stage: add.stage,
-      stages,
+      bounds: { vocabulary: model.vocabulary, width: model.width, sequenceLength, stages },
+      firstStates: weights.kind === "random" ? undefined : weights.states,
       run: manifestHash(manifest),
       signer: parts.signer,
       verify: parts.verify,
-      tokensPerMicroBatch: manifest.sequencesPerMicroBatch * manifest.sequenceLength,
+      tokensPerMicroBatch: manifest.sequencesPerMicroBatch * sequenceLength,
       snapshots: add.snapshots,
       pledges: add.pledges,
       snapshotEverySteps: add.snapshotEverySteps ?? SNAPSHOT_EVERY_STEPS,
@@ -370,6 +373,8 @@ function assemble(
         const reason = "this peer does not serve, or its mailbox is full";
         const refused = { kind: "refused", walk, stage, retryAfterMs: REFUSED_RETRY_MS, reason } as const;
         wire.send(from, toFrame(run, refused));
+      } else if (message.kind === "extend") {
+        for (const refused of turnedAway(message)) wire.send(from, toFrame(run, refused));
       }
     },
     onLost(peer, reason) {

@@ -3,7 +3,8 @@
  * activations on to a host of the next stage and gradients back to where they
  * came from, and does what the coordinator says at the end of a step. It counts
  * each micro-batch at most once a step, and says so to the coordinator alone. It
- * decides neither what a step is nor who else takes part.
+ * decides neither what a step is nor who else takes part. What readers ask for
+ * (`serving.ts`) is computed first; training has the rest.
  */
 
 import { Allegiance, latestOf, type Pledge } from "./allegiance.ts";
@@ -32,6 +33,9 @@ import {
   walkKey,
 } from "./messages.ts";
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
+import { Serving, SERVING_TIMER } from "./serving.ts";
+import type { TextBounds } from "./session_checks.ts";
+import { Standalone } from "./standalone.ts";
 import { Donation, DONATION_TIMER, type Remains, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
 import { type Half, Workload } from "./workload.ts";
 import {
@@ -104,7 +108,10 @@ export interface HostOptions {
   readonly layout: (index: number) => StageLayout;
   /** The stage that the owner asks for; without it the neediest. */
   readonly stage?: number;
-  readonly stages: number;
+  /** What the run's manifest says of texts, and the number of its stages. */
+  readonly bounds: TextBounds;
+  /** Hashes that the manifest gives for the states before the first step; without it they follow from the seed. */
+  readonly firstStates?: readonly string[];
   /** Hash of the run's manifest, hex. */
   readonly run: string;
   /** Signs the states that this host computes. */
@@ -143,6 +150,9 @@ export interface HostStatus {
   readonly step: number;
   /** Whether it takes in walks. */
   readonly serving: boolean;
+  /** Whether it takes in texts to continue, and how many it keeps. */
+  readonly servesSessions: boolean;
+  readonly sessions: number;
   /** Whether it was told to leave. */
   readonly leaving: boolean;
   /** Whose orders it follows, while one is known. */
@@ -168,6 +178,8 @@ interface Held {
 /** Work waits in three queues; an earlier one goes first. */
 type Urgency = 0 | 1 | 2;
 const LEAVE_TIMER = "leave";
+/** Of the timers of sessions, the one that begins a run. */
+const RUN = "run";
 
 const CONTROL: Urgency = 0;
 const BACKWARD: Urgency = 1;
@@ -220,6 +232,15 @@ class Host implements Role {
   readonly #askers = new Map<PeerId, string>();
   readonly #held = new Map<string, Held>();
   #workload = new Workload();
+  readonly #sessions: Serving;
+  /** It was asked to begin the next run, and will as soon as it has heard all that has come by now. */
+  #isWoken = false;
+  readonly #standalone: Standalone;
+  /** Serves sessions though nobody leads it. */
+  #isAlone = false;
+  #isOfferedAlone = false;
+  /** Who wants to hear of a service: more than one part of this host may. */
+  readonly #watched = new Map<string, Set<"next" | "look">>();
 
   #stage: Stage | undefined;
   #manifest: StateManifest | undefined;
@@ -279,6 +300,20 @@ class Host implements Role {
     this.#jobs = new Jobs(context, (error) => this.#onFailure(error));
     this.#dispatch = this.#newDispatch();
     this.#donation = new Donation(context);
+    this.#sessions = new Serving(context, {
+      bounds: options.bounds,
+      refuses: () => this.#refusesSessions(),
+      wake: () => this.#work(),
+      start: (tokens, run, done, failed) =>
+        this.#jobs.start({ kind: "extend", amount: tokens }, run, done, failed),
+    });
+    this.#standalone = new Standalone(context, {
+      stages: options.bounds.stages,
+      stage: () => this.#stage?.index,
+      movable: this.#movable,
+      watch: (service, wanted) => this.#watch(service, "look", wanted),
+      take: (index) => this.#settleIn(index),
+    });
     context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
     this.#setHelloTimer();
     if (memory.leaving) this.#awaitRelief();
@@ -304,6 +339,12 @@ class Host implements Role {
         return this.#onAbandoned(from, message);
       case "givenUp":
         return this.#onGivenUp(from, message);
+      case "extend":
+        return this.#sessions.extend(from, message);
+      case "endSessions":
+        return this.#sessions.end(from, message);
+      case "probe":
+        return this.#sessions.probe(from, message);
       case "found":
         return this.#onFound(message);
       case "peerLost":
@@ -353,6 +394,7 @@ class Host implements Role {
 
   /** Its successor opens a stage of its own, and there may be no memory for two. */
   abandon(): void {
+    this.#sessions.close("this host has stopped");
     this.#stage?.close().catch((error) => {
       this.#context.trace("trouble", { reason: reasonOf(error) });
     });
@@ -368,10 +410,22 @@ class Host implements Role {
 
   #work(): void {
     for (let next = this.#next(); next !== undefined; next = this.#next()) next.start();
+    if (this.#isWoken || this.#jobs.size > 0 || !this.#sessions.waits) return;
+    // What has come by now is heard first, so that all of it is one run.
+    const { actor } = this.#context;
+    this.#isWoken = this.#context.tell({ actor }, { kind: "timer", name: SERVING_TIMER, key: RUN });
+    if (!this.#isWoken) this.#runSessions();
+  }
+
+  #runSessions(): void {
+    this.#isWoken = false;
+    if (this.#jobs.size === 0 && this.#sessions.waits) this.#sessions.run();
   }
 
   #next(): Piece | undefined {
     const queue = this.#waiting.find((pieces) => pieces.length > 0);
+    // Training has what readers leave of the time.
+    if (queue !== this.#waiting[CONTROL] && this.#sessions.waits) return undefined;
     if (queue === undefined || (this.#jobs.size > 0 && !this.#mayOverlap(queue[0]))) return undefined;
     return queue.shift();
   }
@@ -426,7 +480,7 @@ class Host implements Role {
   // --- the stage and its state --------------------------------------------------------------------
 
   #open(index: number): void {
-    if (this.#opening || index >= this.#options.stages) return;
+    if (this.#opening || index >= this.#options.bounds.stages) return;
     this.#opening = true;
     this.#enqueue(CONTROL, () => {
       const before = this.#stage;
@@ -449,12 +503,13 @@ class Host implements Role {
           this.#stage = stage;
           this.#snapshots = snapshots;
           this.#manifest = manifest;
+          this.#sessions.open(stage);
           this.#context.trace("stage opened", {
             stage: index,
             step: stage.step,
             parameters: stage.parameters,
           });
-          this.#watchNextOf(index, "watch");
+          this.#watchNextOf(index, true);
           this.#sayHello();
         },
         // Without its stage a host is of no use: the supervisor decides whether to try again.
@@ -476,7 +531,8 @@ class Host implements Role {
 
   /** Nothing that was known of this stage holds for another. */
   #leave({ index }: Stage): void {
-    this.#watchNextOf(index, "unwatch");
+    this.#sessions.close(`this host leaves stage ${index}`);
+    this.#watchNextOf(index, false);
     this.#dispatch = this.#newDispatch();
     this.#workload = new Workload();
     this.#stage = this.#manifest = this.#applied = undefined;
@@ -487,10 +543,21 @@ class Host implements Role {
     this.#startStep();
   }
 
-  #watchNextOf(index: number, kind: "watch" | "unwatch"): void {
-    if (index + 1 === this.#options.stages) return;
+  #watchNextOf(index: number, wanted: boolean): void {
+    if (index + 1 < this.#options.bounds.stages) this.#watch(stageService(index + 1), "next", wanted);
+  }
+
+  #watch(service: string, purpose: "next" | "look", wanted: boolean): void {
     const { actor } = this.#context;
-    this.#context.tell({ actor: "scout" }, { kind, service: stageService(index + 1), subscriber: actor });
+    const purposes = this.#watched.get(service) ?? new Set();
+    this.#watched.set(service, purposes);
+    if (wanted) purposes.add(purpose);
+    else purposes.delete(purpose);
+    // The scout looks at once when it is asked anew.
+    if (wanted) this.#context.tell({ actor: "scout" }, { kind: "watch", service, subscriber: actor });
+    if (purposes.size > 0) return;
+    this.#watched.delete(service);
+    this.#context.tell({ actor: "scout" }, { kind: "unwatch", service, subscriber: actor });
   }
 
   #newDispatch(): Dispatch {
@@ -695,10 +762,12 @@ class Host implements Role {
 
   #onFound({ service, announcements }: MessageOf<"found">): void {
     if (service !== "coordinator") {
+      this.#standalone.foundHosts(service, announcements);
       // What comes late of the stage after one that this host has left is of no use.
       const isNext = this.#stage !== undefined && service === stageService(this.#stage.index + 1);
       return isNext ? this.#dispatch.found(announcements) : undefined;
     }
+    this.#standalone.foundTrainers(announcements.length);
     if (announcements.length === 0) return;
     this.#trainers = [...announcements].sort((a, b) => b.issuedAtMs - a.issuedAtMs).slice(0, COORDINATORS_MAX)
       .map(({ peer }) => peer);
@@ -717,7 +786,8 @@ class Host implements Role {
 
   #sayHello(): void {
     this.#setHelloTimer();
-    if (this.#serving) this.#announce();
+    this.#standAlone();
+    if (this.#servesSessions || this.#serving) this.#announce();
     this.#changed();
     if (this.#opening) return;
     const followed = this.#leader();
@@ -780,6 +850,52 @@ class Host implements Role {
     if (leader !== null) this.#context.tell({ peer: leader, actor: "coordinator" }, message);
   }
 
+  // --- serving without a coordinator --------------------------------------------------------------
+
+  /** Nobody knows of a coordinator: readers are served all the same, by a state that is what the run says. */
+  #standAlone(): void {
+    if (!this.#opening) this.#standalone.tick();
+    const isAlone = this.#standalone.isAlone && this.#isTrusted();
+    if (this.#isOfferedAlone && !isAlone && !this.#serving && !this.#opening) this.#withdraw();
+    this.#isAlone = isAlone;
+  }
+
+  /** Whether the state is the run's without a coordinator's word: what it begins with, or proved. */
+  #isTrusted(): boolean {
+    const stage = this.#stage;
+    if (stage === undefined || this.#opening || this.#importing || this.#transfer !== undefined) return false;
+    if (stage.step > 0) return this.#proof !== undefined && isQuorate(this.#proof);
+    const first = this.#options.firstStates?.[stage.index];
+    return first === undefined || first === this.#manifest?.stateHash;
+  }
+
+  /** Why no session is taken in; `undefined` if one is. */
+  #refusesSessions(): string | undefined {
+    if (this.#memory.leaving || this.#departed) return "this host leaves";
+    return this.#serving || this.#isAlone ? undefined : "this host does not serve yet";
+  }
+
+  get #servesSessions(): boolean {
+    return this.#stage?.sessions !== undefined && this.#refusesSessions() === undefined;
+  }
+
+  /** Takes a stage without a coordinator, and says so before it is there, so that other newcomers take another. */
+  #settleIn(index: number): void {
+    this.#context.trace("stage chosen", { stage: index });
+    if (this.#stage === undefined) this.#open(index);
+    else this.#moveTo(index);
+    this.#isOfferedAlone = true;
+    this.#context.tell({ actor: "scout" }, {
+      kind: "announce",
+      service: stageService(index),
+      step: 0,
+      stateHash: null,
+      load: 0,
+      trains: false,
+      sessionRoom: 0,
+    });
+  }
+
   // --- whom it follows ----------------------------------------------------------------------------
 
   #onLead(from: PeerId, { term, electorates }: MessageOf<"lead">): void {
@@ -794,6 +910,8 @@ class Host implements Role {
       });
       return;
     }
+    this.#standalone.heard();
+    this.#standAlone();
     const news = this.#allegiance.remember(electorates);
     if (promises) this.#onPromise(from, term);
     if (promises || news) this.#keepPledge();
@@ -928,7 +1046,7 @@ class Host implements Role {
     if (!this.#memory.leaving) return;
     if (now) return this.#depart(replicas);
     this.#isReplaced = replicas > 0;
-    if (this.#isReplaced) this.#context.tell({ actor: "scout" }, { kind: "withdraw" });
+    if (this.#isReplaced) this.#withdraw();
   }
 
   #depart(replicas: number | undefined): void {
@@ -1139,6 +1257,7 @@ class Host implements Role {
   #announce(): void {
     if (this.#isReplaced || this.#departed) return;
     const stage = this.#stage!;
+    this.#isOfferedAlone = !this.#serving;
     this.#context.tell({ actor: "scout" }, {
       kind: "announce",
       service: stageService(stage.index),
@@ -1148,15 +1267,21 @@ class Host implements Role {
         LOAD_SECONDS_MAX,
         this.#workload.secondsOf(this.#waiting[FORWARD].length, this.#waiting[BACKWARD].length),
       ),
-      trains: true,
-      sessionRoom: this.#stage?.sessions?.roomTokens ?? 0,
+      trains: this.#serving,
+      sessionRoom: this.#sessions.roomTokens,
     });
+  }
+
+  #withdraw(): void {
+    this.#isOfferedAlone = false;
+    this.#context.tell({ actor: "scout" }, { kind: "withdraw" });
   }
 
   /** Serves no more until the coordinator says so again. */
   #pause(reason: string): void {
-    this.#serving = false;
-    this.#context.tell({ actor: "scout" }, { kind: "withdraw" });
+    this.#serving = this.#isAlone = false;
+    this.#sessions.loseAll(reason);
+    this.#withdraw();
     this.#setTrouble(reason);
   }
 
@@ -1171,6 +1296,8 @@ class Host implements Role {
       stage: this.#stage?.index,
       step: this.#stage?.step ?? 0,
       serving: this.#serving,
+      servesSessions: this.#servesSessions,
+      sessions: this.#sessions.count,
       leaving: this.#memory.leaving,
       coordinator: this.#leader(),
       accumulated: this.#totalAccumulated,
@@ -1418,6 +1545,7 @@ class Host implements Role {
 
   #onPeerLost({ peer, reason }: MessageOf<"peerLost">): void {
     this.#dispatch.lost(peer);
+    this.#sessions.lost(peer);
     this.#transfer?.drop(peer, reason);
     this.#trainers = this.#trainers.filter((trainer) => trainer !== peer);
     this.#release(peer);
@@ -1429,6 +1557,8 @@ class Host implements Role {
         return this.#sayHello();
       case LEAVE_TIMER:
         return this.#depart(undefined);
+      case SERVING_TIMER:
+        return key === RUN ? this.#runSessions() : this.#sessions.timer();
       case DISPATCH_TIMER:
         return this.#dispatch.timer(key);
       case TRANSFER_TIMER:

@@ -90,7 +90,7 @@ class Hosting {
       openStage: () => Promise.resolve(this.stage),
       layout: () => assert.fail("no state is fetched here"),
       stage: 0,
-      stages: 2,
+      bounds: { vocabulary: 256, width: 2, sequenceLength: 64, stages: 2 },
       run: RUN,
       signer: simulatedSigner("own"),
       verify: simulatedVerify,

@@ -264,8 +264,20 @@ export const TOKEN_TIMEOUT_FACTOR = 10;
 /** Paths that are tried for one token after the first has failed. */
 export const PATH_ATTEMPTS_MAX = 5;
 
+/** A host without room tells a session to come again after so long: most texts are over in that time, or rest. */
+export const SESSION_RETRY_MS = 1000;
+
+/** What still travels of a session that is over arrives within so long, or can be taken for another. */
+export const SESSION_ENDED_MS = 30_000;
+
+/** Hidden states of any model are far below; the square of it, summed over any width, is far below what f32 holds. */
+export const HIDDEN_MAGNITUDE_MAX = 1e8;
+
 /** Homes ask hosts that they may choose how far they are, so often. */
 export const PROBE_PERIOD_MS = 15_000;
 
 /** A host that no trainer has asked for anything for so long serves sessions by itself. */
 export const STANDALONE_MS = 5_000;
+
+/** A host that stands alone, and shares its stage, looks about so often whether another stage has nobody. */
+export const STANDALONE_LOOK_MS = 30_000;

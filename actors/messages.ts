@@ -247,11 +247,15 @@ const schemas = [
   z.strictObject({
     kind: z.literal("sessionLost"),
     session,
+    /** Whose host is at fault: the sender's own, or the next one that it can't reach. */
     stage,
     reason,
     retryAfterMs: finite.min(0).max(60_000).nullable(),
   }),
-  /** From home, and along the path: these are over. It may overtake an `extend`. */
+  /**
+   * From home, and along the path: these are over. It may overtake an `extend`. From a host to the one before:
+   * it does not know them, or can't tell their home anything.
+   */
   z.strictObject({
     kind: z.literal("endSessions"),
     sessions: z.array(session).min(1).max(SESSION_PARTS_MAX).readonly(),

@@ -183,7 +183,7 @@ class Scout implements Role {
   }
 
   #setOffer({ kind: _, ...offer }: MessageOf<"announce">): void {
-    const isNew = this.#memory.offer?.service !== offer.service;
+    const isNew = !isSame(this.#memory.offer, offer);
     this.#memory.offer = offer;
     if (isNew) this.#announce();
   }
@@ -195,7 +195,7 @@ class Scout implements Role {
     this.#announcing = true;
     const again = (delayMs: number) => {
       this.#announcing = false;
-      if (this.#memory.offer?.service !== offer.service) return this.#announce();
+      if (!isSame(this.#memory.offer, offer)) return this.#announce();
       this.#announceTimer = this.#context.after(delayMs, { kind: "timer", name: ANNOUNCE, key: "" });
     };
     this.#jobs.start(
@@ -208,6 +208,12 @@ class Scout implements Role {
       },
     );
   }
+}
+
+/** Whether others need not hear at once of what has changed. */
+function isSame(one: Offer | undefined, other: Offer): boolean {
+  return one?.service === other.service && one.trains === other.trains &&
+    (one.sessionRoom > 0) === (other.sessionRoom > 0);
 }
 
 /** The role that finds and is found. */

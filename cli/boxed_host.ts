@@ -84,11 +84,13 @@ function narrate(options: BoxedOptions, log: Logger): (status: HostStatus) => vo
   let last = "";
   return (status) => {
     tell(options, { kind: "status", ...status });
-    const { stage, serving, trouble } = status;
+    const { stage, serving, servesSessions, trouble } = status;
     const words = stage === undefined
-      ? "Waiting for a trainer that gives this host a stage"
+      ? "Waiting for a trainer that gives this host a stage, or for none, to choose one"
       : serving
       ? `Serving stage ${stage}`
+      : servesSessions
+      ? `Serving stage ${stage} to readers: no trainer is there`
       : `Getting ready to serve stage ${stage}`;
     if (words + trouble === last) return;
     last = words + trouble;
