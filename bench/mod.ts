@@ -18,6 +18,7 @@ import { benchRebalancing } from "./rebalancing.ts";
 import { benchRecovery } from "./recovery.ts";
 import { type Bench, type BenchContext, type BenchRow, isMet } from "./row.ts";
 import { benchScale } from "./scale.ts";
+import { benchServing } from "./serving.ts";
 import { line, table } from "./table.ts";
 import { benchWebGpu } from "./webgpu.ts";
 import { benchWire } from "./wire.ts";
@@ -26,6 +27,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   kernels: benchKernels,
   webgpu: benchWebGpu,
   pipeline: benchPipeline,
+  serving: benchServing,
   wire: benchWire,
   recovery: benchRecovery,
   namespaces: benchNamespaces,

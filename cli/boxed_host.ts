@@ -9,7 +9,7 @@ import type { Logger } from "@logtape/logtape";
 import { assembleHost } from "../actors/assemble.ts";
 import type { Departure, HostStatus } from "../actors/host.ts";
 import { loadOrCreateIdentity } from "../actors/wire/identity.ts";
-import { WorkerStage } from "../stages/mod.ts";
+import { CACHE_BYTES, WorkerStage } from "../stages/mod.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
 import { type BoxedOptions, fromBox } from "./host_box.ts";
 import { aborted, listenForInterruption } from "./interruption.ts";
@@ -38,10 +38,11 @@ async function serve(options: BoxedOptions): Promise<void> {
   log.info(`Up as ${identity.peer}`, { addresses });
   tell(options, { kind: "up", peer: identity.peer, addresses });
 
+  const cacheBytes = (options.cacheMb ?? CACHE_BYTES / 2 ** 20) * 2 ** 20;
   const opener = new StageOpener(
     options.devices,
     async (index, device, onLost) => {
-      const stage = await WorkerStage.open({ manifest, index, device, onLost });
+      const stage = await WorkerStage.open({ manifest, index, device, cacheBytes, onLost });
       return await beginWithWeights(stage, options.run, manifest);
     },
     log,

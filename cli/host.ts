@@ -7,6 +7,7 @@ import { join, resolve } from "node:path";
 import { type Command, Option } from "commander";
 import { RealClock } from "../actors/core/real_clock.ts";
 import { partition } from "../run/mod.ts";
+import { CACHE_BYTES } from "../stages/mod.ts";
 import { command, execute, Exit, UsageError } from "./arguments.ts";
 import { HOME_DIRECTORY, refuseCode } from "./box.ts";
 import { holdDataDirectory } from "./data_directory.ts";
@@ -23,6 +24,8 @@ import { weightFiles } from "./weight_files.ts";
 
 /** Cores of the largest machines of today, doubled; more is a slip of the finger. */
 const THREADS_MAX = 1024;
+/** A terabyte: likewise. */
+const CACHE_MB_MAX = 2 ** 20;
 
 /** Where hosts keep their data, unless told otherwise. */
 const DATA_DIRECTORY = join(HOME_DIRECTORY, "host");
@@ -80,6 +83,12 @@ const hostCommand: Command = joinOptions(
     "--threads <number>",
     "threads to compute on; without it: as the device sees fit",
     wholeNumber(1, THREADS_MAX),
+  )
+  .option(
+    "--cache-mb <number>",
+    "megabytes that the texts being continued may take, on the device; taken as they come",
+    wholeNumber(1, CACHE_MB_MAX),
+    CACHE_BYTES / 2 ** 20,
   )
   .addOption(deviceOption())
   .option("--json", "tell what happens as JSON lines on standard output")

@@ -13,6 +13,7 @@ export interface HostOptions extends JoinOptions, WalletOptions {
   readonly stage?: number;
   readonly dataDir: string;
   readonly threads?: number;
+  readonly cacheMb?: number;
   readonly device: DeviceChoice;
   readonly json?: boolean;
 }
