@@ -28,6 +28,7 @@ function planOf(
     },
     dispatch: (dispatch: Dispatch) => void dispatches.push(dispatch),
     scratch: (_storage: unknown, shape: readonly number[]) => make(...shape),
+    image: (texels: number) => ({ texels }),
   };
   const { heads, keyValueHeads, headWidth } = attributes;
   const perQuery = () => make(batch, length, heads * headWidth);

@@ -33,8 +33,9 @@ Deno.test("a weight gradient of many rows is summed in parts", () => {
 
 Deno.test("a processor computes without workgroup memory", () => {
   const choose = (m: number, n: number) => chooseProduct({ m, n, k: 64 }, true, { software: true });
-  assert.deepEqual(choose(512, 512), { kernel: "direct", tile: [8, 8], depth: 4, parts: 1 });
-  assert.deepEqual(choose(512, 1), { kernel: "direct", tile: [8, 4], depth: 4, parts: 1 });
+  assert.deepEqual(choose(512, 512), { kernel: "direct", tile: [16, 8], depth: 4, parts: 1 });
+  assert.equal(choose(512, 8192 * 8192 / 17).kernel, "direct");
+  assert.equal(choose(512, 8192 * 8192 / 16).kernel, "tiled", "no image holds the operand");
 });
 
 const sizes: fc.Arbitrary<ProductSizes> = fc.record({
@@ -45,7 +46,12 @@ const sizes: fc.Arbitrary<ProductSizes> = fc.record({
 
 Deno.test("every tile and every k is computed once, within the limits", () => {
   fc.assert(fc.property(sizes, fc.boolean(), fc.boolean(), fc.boolean(), (sizes, left, right, software) => {
-    const [dispatch, sum] = planOf(sizes, left, right, software);
+    const dispatches = planOf(sizes, left, right, software);
+    const first = dispatches.findIndex(({ constants }) => constants?.COLUMNS !== undefined);
+    const [dispatch, sum] = dispatches.slice(first);
+    const direct = dispatch.images !== undefined;
+    assert.equal(first, direct ? 2 : 0, "an operand is not packed");
+    for (const { texels } of dispatch.images ?? []) assert.ok(texels <= 8192 ** 2);
     const [x, y, parts] = dispatch.workgroups;
     assert.ok([x, y, parts].every((count) => count >= 1 && count <= 65_535));
     const { PART_K, TILES, TILE_K = 4 } = { ...dispatch.sizes, ...dispatch.constants } as Record<
@@ -60,7 +66,7 @@ Deno.test("every tile and every k is computed once, within the limits", () => {
     assert.equal(PART_K % TILE_K, 0);
     assert.ok(PART_K * parts >= sizes.k, "some of k is left out");
     assert.ok(PART_K * (parts - 1) < sizes.k, "a part is empty");
-    assert.ok(x * y * (software ? 8 : 1) >= TILES);
+    assert.ok(x * y * (direct ? 8 : 1) >= TILES);
     assert.equal(sum === undefined, parts === 1);
     assert.ok(parts === 1 || 4 * parts * sizes.m * sizes.n <= 64 * 2 ** 20, "parts take too much memory");
   }));
@@ -77,6 +83,7 @@ function planOf(
     limits: { ...LIMITS, software },
     dispatch: (dispatch) => void dispatches.push(dispatch),
     scratch: (storage, shape) => ({ storage, shape }),
+    image: (texels) => ({ texels }),
   };
   const tensor = (...shape: number[]): WgslTensor => ({ storage: "f32", shape });
   matrixProduct(

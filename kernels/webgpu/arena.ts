@@ -3,12 +3,15 @@
  * run begins when the run before it has ended. It grows, until memory is short.
  */
 
-import { BUFFER_BYTES_STEP, type BufferPool, type PooledBuffer } from "./buffers.ts";
+import { BUFFER_BYTES_STEP, type BufferPool, type PooledBuffer, type PooledImage } from "./buffers.ts";
 
-/** Buffers for the slots of whatever plan runs next. */
+import { IMAGE_WIDTH } from "./writer.ts";
+
+/** Buffers for the slots, and images, of whatever plan runs next. */
 export class Arena {
   readonly #pool: BufferPool;
   readonly #buffers: PooledBuffer[] = [];
+  readonly #images: PooledImage[] = [];
   #inUse = false;
 
   constructor(pool: BufferPool) {
@@ -21,25 +24,50 @@ export class Arena {
     return this.#buffers;
   }
 
+  /** One for each image, at least as large. */
+  get images(): readonly PooledImage[] {
+    return this.#images;
+  }
+
   /** Bytes of all of them. */
   get bytes(): number {
-    return this.#buffers.reduce((sum, { bytes }) => sum + bytes, 0);
+    return [...this.#buffers, ...this.#images].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /**
    * Makes room for a plan, and keeps it until {@link rest}.
    *
-   * @param slots bytes of each, the largest first: so the n-th largest of one plan shares with the n-th of another.
+   * Sizes come the largest first: so the n-th largest of one plan shares with the n-th of another.
+   *
+   * @param slots bytes of each.
+   * @param images texels of each.
    * @throws {RangeError} if there is no memory for it.
    */
-  grow(slots: readonly number[]): void {
+  grow(slots: readonly number[], images: readonly number[]): void {
     this.#inUse = true;
-    slots.forEach((bytes, index) => {
-      const known = this.#buffers[index];
+    this.#growEach(
+      this.#buffers,
+      slots,
+      (bytes) => this.#pool.take(roomy(bytes, this.#pool.bufferBytesMax), "storage"),
+    );
+    this.#growEach(
+      this.#images,
+      images.map((texels) => 16 * texels),
+      (bytes) => this.#pool.takeImage(roomy(bytes, 16 * IMAGE_WIDTH ** 2) / 16),
+    );
+  }
+
+  #growEach<Room extends PooledBuffer | PooledImage>(
+    rooms: Room[],
+    sizes: readonly number[],
+    take: (bytes: number) => Room,
+  ): void {
+    sizes.forEach((bytes, index) => {
+      const known = rooms[index];
       if (known && known.bytes >= bytes) return;
-      // What a refusal leaves is an arena of fewer slots.
-      for (const buffer of this.#buffers.splice(index, known ? 1 : 0)) this.#pool.destroy(buffer);
-      this.#buffers.splice(index, 0, this.#pool.take(roomy(bytes, this.#pool.bufferBytesMax), "storage"));
+      // What a refusal leaves is an arena of less room.
+      for (const room of rooms.splice(index, known ? 1 : 0)) this.#pool.destroy(room);
+      rooms.splice(index, 0, take(bytes));
     });
   }
 
@@ -57,7 +85,7 @@ export class Arena {
   /** Space that no run works in can make room for tensors. */
   #giveBack(): void {
     if (this.#inUse) return;
-    for (const buffer of this.#buffers.splice(0)) this.#pool.give(buffer);
+    for (const room of [...this.#buffers.splice(0), ...this.#images.splice(0)]) this.#pool.give(room);
   }
 }
 

@@ -1,22 +1,37 @@
 /**
- * The GPU's memory, in buffers that are used again: who takes one, how many
+ * The GPU's memory, in buffers and images that are used again: who takes one, how many
  * bytes there are in all, and how many there may be. It knows no tensor.
  *
  * A buffer may be given back, and taken by the next, while the GPU still works
  * on it: a queue runs what it is given in order.
  */
 
+import { IMAGE_WIDTH } from "./writer.ts";
+
 /** What a buffer is for. WebGPU lets no buffer be both computed on and mapped. */
 export type BufferKind = "storage" | "uniform" | "readback";
 
-/** A buffer of a pool. */
-export interface PooledBuffer {
-  readonly gpu: GPUBuffer;
-  readonly kind: BufferKind;
-  /** Of the buffer: what was asked for, rounded up. */
+/** Memory of a pool. */
+interface Pooled {
+  readonly gpu: { destroy(): void };
+  readonly kind: BufferKind | "image";
+  /** What was asked for, rounded up. */
   readonly bytes: number;
   /** Its own in this pool, and never another's. */
   readonly id: number;
+}
+
+/** A buffer of a pool. */
+export interface PooledBuffer extends Pooled {
+  readonly gpu: GPUBuffer;
+  readonly kind: BufferKind;
+}
+
+/** An image of a pool: see `WgslImage`. */
+export interface PooledImage extends Pooled {
+  readonly gpu: GPUTexture;
+  readonly kind: "image";
+  readonly view: GPUTextureView;
 }
 
 /** Bounds of a pool. */
@@ -38,6 +53,12 @@ const USAGE: Readonly<Record<BufferKind, number>> = {
   readback: 0x01 | 0x08, // MAP_READ | COPY_DST
 };
 
+/** `TEXTURE_BINDING | STORAGE_BINDING` of `GPUTextureUsage`. */
+const IMAGE_USAGE = 0x04 | 0x08;
+
+/** Of an image. */
+const ROW_BYTES = 16 * IMAGE_WIDTH;
+
 /** Buffers are whole vectors of four, so that a kernel may read them as such to their end. */
 export const BUFFER_BYTES_STEP = 16;
 
@@ -45,11 +66,11 @@ export const BUFFER_BYTES_STEP = 16;
 export class BufferPool {
   readonly #device: GPUDevice;
   readonly #options: BufferPoolOptions;
-  readonly #all = new Set<PooledBuffer>();
+  readonly #all = new Set<Pooled>();
   /** Not in use, the longest unused first. */
-  readonly #spare = new Set<PooledBuffer>();
-  readonly #sparePerSize = new Map<string, PooledBuffer[]>();
-  readonly #failed = new WeakSet<PooledBuffer>();
+  readonly #spare = new Set<Pooled>();
+  readonly #sparePerSize = new Map<string, Pooled[]>();
+  readonly #failed = new WeakSet<Pooled>();
   readonly #unsure = new Set<Promise<void>>();
   #bytes = 0;
   #spareBytes = 0;
@@ -84,24 +105,47 @@ export class BufferPool {
    */
   take(bytes: number, kind: BufferKind): PooledBuffer {
     const size = Math.ceil(bytes / BUFFER_BYTES_STEP) * BUFFER_BYTES_STEP;
-    const { memoryMax, bufferBytesMax } = this.#options;
+    const { bufferBytesMax } = this.#options;
     if (size > bufferBytesMax) throw this.#refusal(size, `one buffer holds at most ${bufferBytesMax}`);
+    return this.#take(size, kind, (id) => {
+      const gpu = this.#device.createBuffer({ size, usage: USAGE[kind] });
+      return { gpu, kind, bytes: size, id };
+    });
+  }
+
+  /**
+   * An image of at least so many texels, with contents left over from another use.
+   *
+   * @throws {RangeError} if that is more than the memory allows.
+   */
+  takeImage(texels: number): PooledImage {
+    const height = Math.ceil(texels / IMAGE_WIDTH);
+    return this.#take(height * ROW_BYTES, "image", (id) => {
+      const size = { width: IMAGE_WIDTH, height };
+      const gpu = this.#device.createTexture({ size, format: "rgba32float", usage: IMAGE_USAGE });
+      return { gpu, view: gpu.createView(), kind: "image", bytes: height * ROW_BYTES, id };
+    });
+  }
+
+  /** What `create` makes, or what it made before for another. */
+  #take<Kept extends Pooled>(size: number, kind: Kept["kind"], create: (id: number) => Kept): Kept {
+    const { memoryMax } = this.#options;
     const spare = this.#takeSpare(size, kind);
-    if (spare) return spare;
+    if (spare) return spare as Kept; // of this kind
     if (this.#bytes - this.#spareBytes + size > memoryMax && this.onShortage) {
       this.onShortage();
       const reserve = this.#takeSpare(size, kind);
-      if (reserve) return reserve;
+      if (reserve) return reserve as Kept;
     }
     while (this.#bytes + size > memoryMax && this.#spare.size > 0) this.#destroyOldestSpare();
     if (this.#bytes + size > memoryMax) {
       throw this.#refusal(size, `${this.#bytes} of ${memoryMax} are in use`);
     }
-    return this.#create(size, kind);
+    return this.#create(create);
   }
 
-  /** Takes a buffer back, for the next of its size. */
-  give(buffer: PooledBuffer): void {
+  /** Takes memory back, for the next of its size. */
+  give(buffer: Pooled): void {
     if (!this.#all.has(buffer)) return; // cleared meanwhile
     if (this.#failed.has(buffer)) return this.destroy(buffer);
     const key = sizeKey(buffer.kind, buffer.bytes);
@@ -113,8 +157,8 @@ export class BufferPool {
     while (this.#spareBytes > this.#options.spareBytesMax) this.#destroyOldestSpare();
   }
 
-  /** Ends a buffer that is in use. The GPU finishes what it was given before. */
-  destroy(buffer: PooledBuffer): void {
+  /** Ends memory that is in use. The GPU finishes what it was given before. */
+  destroy(buffer: Pooled): void {
     if (!this.#all.delete(buffer)) return;
     this.#bytes -= buffer.bytes;
     buffer.gpu.destroy();
@@ -130,7 +174,7 @@ export class BufferPool {
   }
 
   /** @throws {RangeError} if the GPU had no memory for one of these buffers. */
-  mustExist(buffers: Iterable<PooledBuffer>): void {
+  mustExist(buffers: Iterable<Pooled>): void {
     for (const buffer of buffers) {
       if (this.#failed.has(buffer)) throw this.#refusal(buffer.bytes, "the GPU is out of memory");
     }
@@ -146,7 +190,7 @@ export class BufferPool {
     this.#spareBytes = 0;
   }
 
-  #takeSpare(size: number, kind: BufferKind): PooledBuffer | undefined {
+  #takeSpare(size: number, kind: Pooled["kind"]): Pooled | undefined {
     const spare = this.#sparePerSize.get(sizeKey(kind, size))?.pop();
     if (!spare) return undefined;
     this.#spare.delete(spare);
@@ -154,13 +198,12 @@ export class BufferPool {
     return spare;
   }
 
-  #create(size: number, kind: BufferKind): PooledBuffer {
+  #create<Kept extends Pooled>(create: (id: number) => Kept): Kept {
     this.#device.pushErrorScope("out-of-memory");
-    const gpu = this.#device.createBuffer({ size, usage: USAGE[kind] });
+    const buffer = create(++this.#lastId);
     const scope = this.#device.popErrorScope();
-    const buffer: PooledBuffer = { gpu, kind, bytes: size, id: ++this.#lastId };
     this.#all.add(buffer);
-    this.#bytes += size;
+    this.#bytes += buffer.bytes;
     const answer = scope.then(
       (error) => void (error && this.#failed.add(buffer)),
       () => void this.#failed.add(buffer), // the device is gone
@@ -182,6 +225,6 @@ export class BufferPool {
   }
 }
 
-function sizeKey(kind: BufferKind, bytes: number): string {
+function sizeKey(kind: Pooled["kind"], bytes: number): string {
   return `${kind} ${bytes}`;
 }

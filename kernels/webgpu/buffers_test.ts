@@ -20,6 +20,10 @@ class CountingGpu {
     return Promise.resolve(this.#refused ? { message: "out of memory" } : null);
   }
 
+  createTexture({ size: { width, height } }: { readonly size: { width: number; height: number } }) {
+    return { ...this.createBuffer({ size: 16 * width * height }), createView: () => "a view" };
+  }
+
   createBuffer({ size }: { readonly size: number }): { destroy(): void } {
     this.#refused = this.bytes + size > this.#most;
     let live = !this.#refused;
@@ -52,6 +56,24 @@ Deno.test("a buffer that was given back is the next of its size, and of its kind
   assert.notEqual(pool.take(112, "readback"), buffer);
   assert.equal(pool.take(112, "storage"), buffer);
   assert.equal(gpu.bytes, 224);
+});
+
+Deno.test("images are of whole rows, and count as buffers do", () => {
+  const gpu = new CountingGpu();
+  const pool = poolOf(gpu, { memoryMax: 3 * 131_072 });
+  const image = pool.takeImage(8193);
+  assert.equal(image.bytes, 2 * 131_072);
+  assert.equal(pool.bytes, image.bytes);
+  assert.throws(() => pool.takeImage(8193), {
+    name: "RangeError",
+    message: "Cannot allocate 262144 bytes on gpu: 262144 of 393216 are in use",
+  });
+  pool.give(image);
+  assert.notEqual(pool.take(image.bytes / 2, "storage") as unknown, image);
+  assert.equal(pool.takeImage(9000), image);
+  assert.equal(gpu.bytes, pool.bytes);
+  pool.clear();
+  assert.equal(gpu.bytes, 0);
 });
 
 Deno.test("whatever is taken and given back, the bounds hold and every byte is accounted for", () => {

@@ -243,7 +243,7 @@ export class WebGpuDevice implements Device {
       throw error;
     };
     try {
-      this.#arena.grow(plan.slots);
+      this.#arena.grow(plan.slots, plan.images);
       const fresh = plan.fresh.map(({ storage, shape, takesOver }) => {
         if (takesOver !== undefined) return given[takesOver].buffer;
         const buffer = this.#pool.take(bytesOf(storage, shape), "storage");
@@ -255,6 +255,7 @@ export class WebGpuDevice implements Device {
         this.#mustBeThere("Cannot run graph");
         this.#pool.mustExist([
           ...this.#arena.buffers,
+          ...this.#arena.images,
           ...fresh,
           ...(ready.sizesBuffer ? [ready.sizesBuffer] : []),
           ...given.map(({ buffer }) => buffer),
@@ -285,15 +286,16 @@ export class WebGpuDevice implements Device {
           return fresh[index];
       }
     };
+    const ground = { at, images: this.#arena.images };
     const encoder = this.#gpu.createCommandEncoder();
     if (plan.steps.length > 0) {
       const pass = encoder.beginComputePass();
       for (const input of plan.casts.keys()) {
         const shadow = given[input].shadow!;
-        if (shadow.stale) ready.encodeCast(pass, input, at);
+        if (shadow.stale) ready.encodeCast(pass, input, ground);
         shadow.stale = false;
       }
-      ready.encode(pass, at);
+      ready.encode(pass, ground);
       pass.end();
     }
     for (const { from, to, bytes } of plan.copies) {

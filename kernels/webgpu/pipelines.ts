@@ -51,27 +51,29 @@ export class Pipelines {
 
   /** What a kernel declares, whether it uses it or not: which WebGPU's own layouts depend on. */
   #layoutOf(text: string): GPUPipelineLayout {
-    const storage = [...text.matchAll(STORAGE_BINDING)].map(([_all, binding, access]) => ({
-      binding: Number(binding),
-      type: access === "read" ? "read-only-storage" as const : "storage" as const,
-    }));
-    const uniform = [...text.matchAll(UNIFORM_BINDING)].map(([_all, binding]) => ({
-      binding: Number(binding),
-      type: "uniform" as const,
-    }));
-    const layouts = uniform.length > 0 ? [storage, uniform] : [storage];
+    const groups: GPUBindGroupLayoutEntry[][] = [];
+    for (const [_all, group, binding, declared] of text.matchAll(BINDING)) {
+      const entry = { binding: Number(binding), visibility: COMPUTE, ...KINDS[declared.replaceAll(" ", "")] };
+      (groups[Number(group)] ??= []).push(entry);
+    }
     return this.#device.createPipelineLayout({
-      bindGroupLayouts: layouts.map((entries) =>
-        this.#device.createBindGroupLayout({
-          entries: entries.map(({ binding, type }) => ({ binding, visibility: COMPUTE, buffer: { type } })),
-        })
-      ),
+      bindGroupLayouts: groups.map((entries) => this.#device.createBindGroupLayout({ entries })),
     });
   }
 }
 
-const STORAGE_BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<storage,\s*(read|read_write)>/g;
-const UNIFORM_BINDING = /@group\(1\)\s*@binding\((\d+)\)\s*var<uniform>/g;
+const BINDING = /@group\((\d)\)\s*@binding\((\d+)\)\s*var(?:\s+\w+:\s*)?(<[^>]*>|texture_\w+<[^>]*>)/g;
+
+/** What WebGPU calls that which a kernel declares. */
+const KINDS: Readonly<Record<string, Omit<GPUBindGroupLayoutEntry, "binding" | "visibility">>> = {
+  "<storage,read>": { buffer: { type: "read-only-storage" } },
+  "<storage,read_write>": { buffer: { type: "storage" } },
+  "<uniform>": { buffer: { type: "uniform" } },
+  "texture_2d<f32>": { texture: { sampleType: "unfilterable-float" } },
+  "texture_storage_2d<rgba32float,write>": {
+    storageTexture: { access: "write-only", format: "rgba32float" },
+  },
+};
 
 /** `GPUShaderStage.COMPUTE` */
 const COMPUTE = 4;

@@ -11,7 +11,7 @@ import { type OpName, OPS } from "../ops.ts";
 import { elementCount } from "../shapes.ts";
 import { BUFFER_BYTES_STEP } from "./buffers.ts";
 import { elementwise } from "./elementwise.ts";
-import type { Dispatch, Storage, WgslLimits, WgslTensor, WgslWriter } from "./writer.ts";
+import type { Dispatch, Storage, WgslImage, WgslLimits, WgslTensor, WgslWriter } from "./writer.ts";
 
 /** Where a tensor of a plan lies. */
 export interface Place {
@@ -33,6 +33,8 @@ export interface Step {
   readonly places: readonly Place[];
   /** Bytes that each binding shows, in the order of `places`. */
   readonly bytes: readonly number[];
+  /** The plan's images that are bound behind them. */
+  readonly images: readonly number[];
 }
 
 /** A buffer that a run yields. */
@@ -56,6 +58,8 @@ export interface Plan {
   readonly steps: readonly Step[];
   /** Bytes of each slot, the largest first. */
   readonly slots: readonly number[];
+  /** Texels of each image, the largest first. They are used again as slots are. */
+  readonly images: readonly number[];
   readonly fresh: readonly Fresh[];
   /** After the steps. */
   readonly copies: readonly Copy[];
@@ -85,9 +89,49 @@ export function planGraph(graph: Graph, options: PlanOptions): Plan {
   return new Planner(graph, options).plan();
 }
 
-/** Space while it is being shared out. */
-interface Slot {
-  bytes: number;
+/** Space while it is being shared out: bytes of a slot, or texels of an image. */
+interface Room {
+  size: number;
+}
+
+/** Space of one kind, used again as soon as nobody needs what it holds. */
+class Rooms {
+  readonly #all: Room[] = [];
+  readonly #free: Room[] = [];
+
+  /** Sizes of all rooms, the largest first. */
+  get sizes(): readonly number[] {
+    return this.#ordered().map(({ size }) => size);
+  }
+
+  /** Index of a room among {@link sizes}. */
+  indexOf(room: Room): number {
+    return this.#ordered().indexOf(room);
+  }
+
+  /** The smallest free room that suffices; else the largest, made larger; else a new one. */
+  take(size: number): Room {
+    const fit = this.#free
+      .toSorted((left, right) => left.size - right.size)
+      .find((room, index, { length }) => room.size >= size || index === length - 1);
+    if (!fit) {
+      const room: Room = { size };
+      this.#all.push(room);
+      return room;
+    }
+    this.#free.splice(this.#free.indexOf(fit), 1);
+    fit.size = Math.max(fit.size, size);
+    return fit;
+  }
+
+  /** Nobody needs what these hold. */
+  give(...rooms: readonly Room[]): void {
+    this.#free.push(...rooms);
+  }
+
+  #ordered(): readonly Room[] {
+    return this.#all.toSorted((left, right) => right.size - left.size);
+  }
 }
 
 /** A step before its tensors' places are numbered. */
@@ -100,9 +144,10 @@ class Planner {
   readonly #tensors = new Map<Value, WgslTensor>();
   /** As they are given. */
   readonly #inputs = new Map<Value, WgslTensor>();
-  readonly #places = new Map<WgslTensor, Place | Slot>();
-  readonly #slots: Slot[] = [];
-  readonly #free: Slot[] = [];
+  readonly #places = new Map<WgslTensor, Place | Room>();
+  readonly #slots = new Rooms();
+  readonly #imageRooms = new Map<WgslImage, Room>();
+  readonly #images = new Rooms();
   readonly #fresh: Fresh[] = [];
   readonly #copies: (Omit<Copy, "from"> & { readonly from: WgslTensor })[] = [];
   readonly #outputs: number[] = [];
@@ -137,22 +182,31 @@ class Planner {
     const steps: Unplaced[] = [];
     nodes.forEach((node, index) => {
       for (const value of node.outputs) this.#placeOutput(value);
-      const scratch: Slot[] = [];
+      const scratch: Room[] = [];
+      const images: Room[] = [];
       const writer: WgslWriter = {
         limits,
         dispatch: (dispatch) => void steps.push({ op: node.op, dispatch }),
         scratch: (storage, shape) => {
           const tensor: WgslTensor = { storage, shape };
-          const slot = this.#takeSlot(bytesOf(storage, shape));
+          const slot = this.#slots.take(bytesOf(storage, shape));
           scratch.push(slot);
           this.#places.set(tensor, slot);
           return tensor;
+        },
+        image: (texels) => {
+          const image: WgslImage = { texels };
+          const room = this.#images.take(texels);
+          images.push(room);
+          this.#imageRooms.set(image, room);
+          return image;
         },
       };
       const row: OpRow = OPS[node.op];
       const tensorsOf = (values: readonly Value[]) => values.map((value) => this.#tensors.get(value)!);
       row.webgpu(writer, tensorsOf(node.inputs), tensorsOf(node.outputs), node.attributes);
-      this.#free.push(...scratch);
+      this.#slots.give(...scratch);
+      this.#images.give(...images);
       for (const value of new Set([...node.inputs, ...node.outputs])) {
         if ((this.#lastReads.get(value) ?? -1) <= index) this.#leave(value);
       }
@@ -168,7 +222,7 @@ class Planner {
     this.#tensors.set(value, tensor);
     const output = this.#graph.outputs.findIndex((output) => output.value === value);
     if (output < 0) {
-      this.#places.set(tensor, this.#takeSlot(bytesOf(tensor.storage, tensor.shape)));
+      this.#places.set(tensor, this.#slots.take(bytesOf(tensor.storage, tensor.shape)));
       return;
     }
     const index = this.#addFresh(tensor);
@@ -189,24 +243,9 @@ class Planner {
   /** Nobody reads a value any more. */
   #leave(value: Value): void {
     const place = this.#places.get(this.#tensors.get(value)!)!;
-    if (!("kind" in place)) return void this.#free.push(place);
+    if (!("kind" in place)) return this.#slots.give(place);
     const updated = this.#graph.outputs.some(({ updates }) => updates === value.name);
     if (place.kind === "input" && updated) this.#left.push(place.index);
-  }
-
-  /** The smallest space that suffices; else the largest, made larger. */
-  #takeSlot(bytes: number): Slot {
-    const fit = this.#free
-      .toSorted((left, right) => left.bytes - right.bytes)
-      .find((slot, index, { length }) => slot.bytes >= bytes || index === length - 1);
-    if (!fit) {
-      const slot: Slot = { bytes };
-      this.#slots.push(slot);
-      return slot;
-    }
-    this.#free.splice(this.#free.indexOf(fit), 1);
-    fit.bytes = Math.max(fit.bytes, bytes);
-    return fit;
   }
 
   #finish(casts: ReadonlyMap<number, Unplaced>, steps: readonly Unplaced[]): Plan {
@@ -218,22 +257,23 @@ class Planner {
       this.#outputs[output] = to;
       this.#copies.push({ from, to, bytes: bytesOf(from.storage, from.shape) });
     });
-    const order = this.#slots.toSorted((left, right) => right.bytes - left.bytes);
     const placeOf = (tensor: WgslTensor): Place => {
       const place = this.#places.get(tensor);
       if (!place) throw new TypeError("Cannot plan dispatch: it binds a tensor of another op");
-      return "kind" in place ? place : { kind: "slot", index: order.indexOf(place) };
+      return "kind" in place ? place : { kind: "slot", index: this.#slots.indexOf(place) };
     };
     const placed = ({ op, dispatch }: Unplaced): Step => ({
       op,
       dispatch,
       places: dispatch.bindings.map(placeOf),
       bytes: dispatch.bindings.map(({ storage, shape }) => wholeVectors(bytesOf(storage, shape))),
+      images: (dispatch.images ?? []).map((image) => this.#images.indexOf(this.#imageRooms.get(image)!)),
     });
     return {
       casts: new Map([...casts].map(([input, cast]) => [input, placed(cast)])),
       steps: steps.map(placed),
-      slots: order.map(({ bytes }) => bytes),
+      slots: this.#slots.sizes,
+      images: this.#images.sizes,
       fresh: this.#fresh,
       copies: this.#copies.map(({ from, to, bytes }) => ({ from: placeOf(from), to, bytes })),
       outputs: this.#outputs,

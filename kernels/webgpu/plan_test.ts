@@ -14,7 +14,7 @@ const LIMITS: WgslLimits = {
 };
 
 /** The plan of a graph over vectors of `N` elements. */
-function planOf(graph: Graph, size: number, halves = false): Plan {
+function planOf(graph: Graph, size: number, halves = false, limits = LIMITS): Plan {
   const inputs = graph.inputs.map((value) => {
     const shape = value.shape.map((dimension) => typeof dimension === "number" ? dimension : size);
     return [value, { dataType: value.dataType, shape, data: new Float32Array(0) }] as const;
@@ -22,7 +22,7 @@ function planOf(graph: Graph, size: number, halves = false): Plan {
   return planGraph(graph, {
     shapes: bind(graph, new Map(inputs)),
     inputs: graph.inputs.map(() => "f32"),
-    limits: LIMITS,
+    limits,
     ...(halves && { narrow: narrowValues(graph), shadowed: shadowedInputs(graph) }),
   });
 }
@@ -37,6 +37,20 @@ Deno.test("values that nobody reads any more make room for the next", () => {
   assert.equal(plan.steps.length, 20);
   assert.deepEqual(plan.slots, [400, 400], "the one that is read, and the one that is written");
   assert.deepEqual(plan.steps[19].places[2], { kind: "fresh", index: 0 });
+});
+
+Deno.test("products on a processor, one after the other, pack their operands into the same two images", () => {
+  const builder = new GraphBuilder();
+  let x = builder.input("x", "f32", ["N", 64]);
+  for (const [index, width] of [40, 128, 64].entries()) {
+    [x] = builder.op("linear", [x, builder.input(`w${index}`, "f32", [width, x.shape[1] as number])]);
+  }
+  builder.output("y", x);
+  const plan = planOf(builder.build(), 100, false, { ...LIMITS, software: true });
+  // The last one's operands are the largest: rows, by the texels from one to the next.
+  assert.deepEqual(plan.images, [100 * 33, 64 * 33]);
+  const each = [[0], [1], [0, 1]];
+  assert.deepEqual(plan.steps.map(({ images }) => images), [...each, ...each, ...each]);
 });
 
 Deno.test("no step binds a place twice and writes it", () => {

@@ -3,7 +3,7 @@
  * and submits nothing.
  */
 
-import type { PooledBuffer } from "./buffers.ts";
+import type { PooledBuffer, PooledImage } from "./buffers.ts";
 import type { Place, Plan, Step } from "./plan.ts";
 import { Recent } from "./recent.ts";
 import type { SizesLayout } from "./sizes.ts";
@@ -11,8 +11,13 @@ import type { SizesLayout } from "./sizes.ts";
 /** Sets of buffers per step whose binding is kept. Buffers take turns, so a few cover most runs. */
 const BINDINGS_KEPT = 4;
 
-/** Buffer that lies at a place in a run. */
-export type BufferAt = (place: Place) => PooledBuffer;
+/** What a run is put on. */
+export interface Ground {
+  /** Buffer that lies at a place. */
+  at(place: Place): PooledBuffer;
+  /** One for each of the plan's images. */
+  readonly images: readonly PooledImage[];
+}
 
 /** What a plan needs besides its buffers. */
 export interface ReadyPlanParts {
@@ -41,7 +46,7 @@ export class ReadyPlan {
     this.#device = device;
     const ready = (step: Step): ReadyStep => {
       const pipeline = pipelineOf(step);
-      const { dispatch: { workgroups }, places, bytes } = step;
+      const { dispatch: { workgroups }, places, bytes, images } = step;
       const layout = pipeline.getBindGroupLayout(0);
       const own = sizes.places.get(step);
       const group = own && device.createBindGroup({
@@ -54,6 +59,7 @@ export class ReadyPlan {
         workgroups,
         places,
         bytes,
+        images,
         sizes: group,
         bindings: new Recent(BINDINGS_KEPT),
       };
@@ -63,33 +69,34 @@ export class ReadyPlan {
   }
 
   /** Writes down what fills the shadow of an input. */
-  encodeCast(pass: GPUComputePassEncoder, input: number, at: BufferAt): void {
-    this.#encode(pass, this.#casts.get(input)!, at);
+  encodeCast(pass: GPUComputePassEncoder, input: number, ground: Ground): void {
+    this.#encode(pass, this.#casts.get(input)!, ground);
   }
 
   /** Writes every step down, in order. */
-  encode(pass: GPUComputePassEncoder, at: BufferAt): void {
-    for (const step of this.#steps) this.#encode(pass, step, at);
+  encode(pass: GPUComputePassEncoder, ground: Ground): void {
+    for (const step of this.#steps) this.#encode(pass, step, ground);
   }
 
-  #encode(pass: GPUComputePassEncoder, step: ReadyStep, at: BufferAt): void {
+  #encode(pass: GPUComputePassEncoder, step: ReadyStep, ground: Ground): void {
     pass.setPipeline(step.pipeline);
-    pass.setBindGroup(0, this.#bind(step, at));
+    pass.setBindGroup(0, this.#bind(step, ground));
     if (step.sizes) pass.setBindGroup(1, step.sizes);
     pass.dispatchWorkgroups(...step.workgroups);
   }
 
-  #bind({ places, bytes, layout, bindings }: ReadyStep, at: BufferAt): GPUBindGroup {
-    const buffers = places.map(at);
-    const key = buffers.map(({ id }) => id).join();
+  #bind({ places, bytes, images, layout, bindings }: ReadyStep, ground: Ground): GPUBindGroup {
+    const buffers = places.map(ground.at);
+    const views = images.map((index) => ground.images[index]);
+    const key = [...buffers, ...views].map(({ id }) => id).join();
     let group = bindings.get(key);
     if (!group) {
       group = this.#device.createBindGroup({
         layout,
-        entries: buffers.map(({ gpu }, binding) => ({
-          binding,
-          resource: { buffer: gpu, size: bytes[binding] },
-        })),
+        entries: [
+          ...buffers.map(({ gpu }, index) => ({ buffer: gpu, size: bytes[index] })),
+          ...views.map(({ view }) => view),
+        ].map((resource, binding) => ({ binding, resource })),
       });
       bindings.set(key, group);
     }
@@ -103,6 +110,7 @@ interface ReadyStep {
   readonly workgroups: readonly [number, number, number];
   readonly places: readonly Place[];
   readonly bytes: readonly number[];
+  readonly images: readonly number[];
   readonly sizes: GPUBindGroup | undefined;
   readonly bindings: Recent<GPUBindGroup>;
 }

@@ -8,6 +8,7 @@ function stepOf(sizes: Record<string, number> | undefined): Step {
     dispatch: { source: [], sizes, bindings: [], workgroups: [1, 1, 1] },
     places: [],
     bytes: [],
+    images: [],
   };
 }
 

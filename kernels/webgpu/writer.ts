@@ -16,6 +16,19 @@ export interface WgslTensor {
   readonly shape: readonly number[];
 }
 
+/**
+ * Scratch space of vectors of four `f32`, which one kernel stores and others load as a texture: adapters that
+ * are the processor itself load from those many times as fast as from a buffer. Texel i lies at
+ * `(i % IMAGE_WIDTH, i / IMAGE_WIDTH)`.
+ */
+export interface WgslImage {
+  /** At most `IMAGE_WIDTH` squared. */
+  readonly texels: number;
+}
+
+/** Texels in a row of an image: as many as every adapter allows, and as there may be rows. */
+export const IMAGE_WIDTH = 8192;
+
 /** What the adapter can do, as far as a plan depends on it. */
 export interface WgslLimits {
   /** Whether `enable f16;` is allowed. */
@@ -58,6 +71,11 @@ export interface Dispatch {
    * as `var<storage, read>` and the others as `var<storage, read_write>`; none appears twice.
    */
   readonly bindings: readonly WgslTensor[];
+  /**
+   * The bindings behind these: a file declares one that it loads as `texture_2d<f32>`, and one that it stores
+   * as `texture_storage_2d<rgba32float, write>`.
+   */
+  readonly images?: readonly WgslImage[];
   /** Workgroups in x, y and z, each 1 to `workgroupsPerDimension`. */
   readonly workgroups: readonly [number, number, number];
 }
@@ -69,4 +87,6 @@ export interface WgslWriter {
   dispatch(dispatch: Dispatch): void;
   /** A tensor that lives until this op's last dispatch. Its contents are left over from another one. */
   scratch(storage: Storage, shape: readonly number[]): WgslTensor;
+  /** An image that lives as long. */
+  image(texels: number): WgslImage;
 }
