@@ -1,54 +1,51 @@
 /**
- * Goes on with a text, token by token: asks for logits, samples, asks again. It
- * knows no network; whoever calls says how logits are come by.
+ * Goes on with a text token by token, also beyond what the model can see at once:
+ * when its reach is full the text goes on from its latter half. It knows no
+ * network; whoever calls says who continues texts.
  */
 
-import { TextStream, type Tokenizer } from "../run/mod.ts";
-import { sampleToken, type Sampling } from "./sample.ts";
+import type { Generates } from "../actors/generation.ts";
+import type { DrawnToken, Sampling } from "../run/mod.ts";
 
 /** What to go on with, and how. */
 export interface Continuation {
-  readonly tokenizer: Tokenizer;
-  /** Not empty. */
-  readonly prompt: string;
+  readonly source: Generates;
+  /** Token ids, at least one. */
+  readonly prompt: readonly number[];
   /** Tokens to add, at most. */
-  readonly tokens: number;
-  /** Tokens that the model sees: only the last so many of a longer text. */
+  readonly tokensMax: number;
+  /** Tokens that the model sees at once, at least two. */
   readonly contextTokens: number;
   readonly sampling: Sampling;
-  /** Uniform draws from [0, 1). */
-  readonly uniform: () => number;
-  /** Logits `[V]` (or more of them than the tokenizer knows) of the token after these. */
-  readonly read: (tokens: Int32Array) => Promise<Float32Array>;
+  /** The first of these is the last token. */
+  readonly stopTokens: readonly number[];
+  readonly signal?: AbortSignal;
 }
 
+const SEEDS = 2 ** 32;
+
 /**
- * Yields the text that follows the prompt, piece by piece; ends early where the
- * model ends the text.
+ * Yields the tokens that follow.
  *
- * @throws {RangeError} if the prompt is empty.
+ * @throws whatever the source throws.
  */
-export async function* continueText(continuation: Continuation): AsyncGenerator<string, void, void> {
-  const { tokenizer, contextTokens } = continuation;
-  const ids = [
-    ...tokenizer.beginOfText === undefined ? [] : [tokenizer.beginOfText],
-    ...tokenizer.encode(continuation.prompt),
-  ];
-  if (ids.length === 0) throw new RangeError("Cannot go on with a text: the prompt is empty");
-  const text = new TextStream(tokenizer);
-  for (let added = 0; added < continuation.tokens; added++) {
-    const logits = await continuation.read(Int32Array.from(ids.slice(-contextTokens)));
-    // A model may be padded beyond its tokenizer; those tokens mean nothing.
-    const token = sampleToken(
-      logits.subarray(0, tokenizer.vocabulary),
-      continuation.sampling,
-      continuation.uniform,
-    );
-    if (tokenizer.endOfText?.includes(token)) break;
-    ids.push(token);
-    const piece = text.push(token);
-    if (piece !== "") yield piece;
+export async function* continueTokens(continuation: Continuation): AsyncGenerator<DrawnToken, void, void> {
+  const { source, prompt, tokensMax, contextTokens, sampling, stopTokens, signal } = continuation;
+  const text = [...prompt];
+  const tokens = prompt.length + tokensMax;
+  for (let part = 0; text.length < tokens; part++) {
+    const seen = text.length < contextTokens ? text : text.slice(-Math.floor(contextTokens / 2));
+    const request = {
+      prompt: Int32Array.from(seen),
+      tokensMax: Math.min(tokens - text.length, contextTokens - seen.length),
+      // A draw depends on seed and place: with one seed all parts would draw alike.
+      sampling: { ...sampling, seed: (sampling.seed + part) % SEEDS },
+      stopTokens,
+    };
+    for await (const drawn of source.generate(request, signal)) {
+      text.push(drawn.token);
+      yield drawn;
+      if (stopTokens.includes(drawn.token)) return;
+    }
   }
-  const rest = text.end();
-  if (rest !== "") yield rest;
 }

@@ -1,71 +1,70 @@
 import assert from "node:assert/strict";
-import { byteTokenizer, type Tokenizer } from "../run/mod.ts";
-import { type Continuation, continueText } from "./continuation.ts";
+import type { GenerationRequest } from "../actors/generation.ts";
+import { type DrawnToken, GREEDY } from "../run/mod.ts";
+import { type Continuation, continueTokens } from "./continuation.ts";
 
-/** Goes on with what `next` says follows. */
-function going(given: Partial<Continuation> & { next: (tokens: Int32Array) => number }): Continuation {
+/** Counts on: after 3 comes 4. */
+function counting(): Continuation["source"] & { readonly asked: GenerationRequest[] } {
+  const asked: GenerationRequest[] = [];
   return {
-    tokenizer: byteTokenizer,
-    prompt: "ab",
-    tokens: 4,
-    contextTokens: 8,
-    sampling: { temperature: 0, topK: 0 },
-    uniform: () => assert.fail("nothing is to be drawn"),
-    read: (tokens) => {
-      const logits = new Float32Array(256).fill(-1);
-      logits[given.next(tokens)] = 1;
-      return Promise.resolve(logits);
+    asked,
+    async *generate(request): AsyncGenerator<DrawnToken, void, void> {
+      asked.push(request);
+      for (
+        let token = request.prompt.at(-1)! + 1;
+        token <= request.prompt.at(-1)! + request.tokensMax;
+        token++
+      ) {
+        yield { token, logProbability: -1, top: [] };
+        if (request.stopTokens.includes(token)) return;
+        await Promise.resolve();
+      }
     },
-    ...given,
   };
 }
 
-const textOf = async (continuation: Continuation) =>
-  (await Array.fromAsync(continueText(continuation))).join("");
+async function idsOf(more: Partial<Continuation>): Promise<number[]> {
+  const ids: number[] = [];
+  const continuation = {
+    source: counting(),
+    prompt: [1, 2],
+    tokensMax: 3,
+    contextTokens: 8,
+    sampling: GREEDY,
+    stopTokens: [],
+    ...more,
+  };
+  for await (const { token } of continueTokens(continuation)) ids.push(token);
+  return ids;
+}
 
-Deno.test("each token is asked for with all that came before, up to the model's reach", async () => {
-  const seen: string[] = [];
-  const text = await textOf(going({
-    contextTokens: 3,
-    next: (tokens) => {
-      seen.push(String.fromCharCode(...tokens));
-      return tokens.at(-1)! + 1;
-    },
-  }));
-  assert.equal(text, "cdef");
-  assert.deepEqual(seen, ["ab", "abc", "bcd", "cde"]);
+Deno.test("what the model can see at once is one request", async () => {
+  const source = counting();
+  assert.deepEqual(await idsOf({ source, tokensMax: 6 }), [3, 4, 5, 6, 7, 8]);
+  assert.deepEqual(source.asked.map(({ prompt, tokensMax }) => [[...prompt], tokensMax]), [[[1, 2], 6]]);
 });
 
-Deno.test("characters of several tokens come whole", async () => {
-  const bytes = [...new TextEncoder().encode("é✓")];
-  let at = 0;
-  const pieces = await Array.fromAsync(continueText(going({ tokens: 5, next: () => bytes[at++]! })));
-  assert.deepEqual(pieces, ["é", "✓"]);
-  at = 0;
-  assert.equal(await textOf(going({ tokens: 3, next: () => bytes[at++]! })), "é\ufffd");
+Deno.test("a longer text goes on from its latter half, with draws of its own", async () => {
+  const source = counting();
+  const sampling = { ...GREEDY, temperature: 1, seed: 2 ** 32 - 1 };
+  const ids = await idsOf({ source, tokensMax: 12, sampling });
+  assert.deepEqual(ids, Array.from({ length: 12 }, (_, index) => index + 3));
+  assert.deepEqual(source.asked.map(({ prompt, tokensMax }) => [[...prompt], tokensMax]), [
+    [[1, 2], 6],
+    [[5, 6, 7, 8], 4],
+    [[9, 10, 11, 12], 2],
+  ]);
+  assert.deepEqual(source.asked.map(({ sampling }) => sampling.seed), [2 ** 32 - 1, 0, 1]);
 });
 
-Deno.test("the end of the text ends it, and its beginning is told", async () => {
-  const tokenizer: Tokenizer = { ...byteTokenizer, beginOfText: 1, endOfText: [2] };
-  const seen: number[][] = [];
-  const answers = [99, 2];
-  const text = await textOf(going({
-    tokenizer,
-    tokens: 9,
-    next: (tokens) => {
-      seen.push([...tokens]);
-      return answers.shift()!;
-    },
-  }));
-  assert.equal(text, "c");
-  assert.deepEqual(seen, [[1, 97, 98], [1, 97, 98, 99]]);
+Deno.test("of a prompt beyond its reach the model sees the end", async () => {
+  const source = counting();
+  assert.deepEqual(await idsOf({ source, prompt: [1, 2, 3, 4, 5, 6, 7, 8], tokensMax: 1 }), [9]);
+  assert.deepEqual([...source.asked[0].prompt], [5, 6, 7, 8]);
 });
 
-Deno.test("nothing can't be gone on with", async () => {
-  await assert.rejects(textOf(going({ prompt: "", next: () => 0 })), RangeError);
-});
-
-Deno.test("tokens that only the padded model knows are never drawn", async () => {
-  const read = () => Promise.resolve(Float32Array.from({ length: 300 }, (_, token) => token));
-  assert.equal(await textOf(going({ tokens: 1, read, next: () => 0 })), "\ufffd");
+Deno.test("a token that ends the text ends it, in whatever part it stands", async () => {
+  const source = counting();
+  assert.deepEqual(await idsOf({ source, tokensMax: 100, stopTokens: [10] }), [3, 4, 5, 6, 7, 8, 9, 10]);
+  assert.equal(source.asked.length, 2);
 });

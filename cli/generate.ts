@@ -1,53 +1,78 @@
-/** `deno task generate`: goes on with a text, as a run's model would. It holds no weights: hosts do. */
+/** `deno task generate`: goes on with a text, or chats, as a run's model would. It holds no weights: hosts do. */
 
+import { createInterface } from "node:readline";
+import process from "node:process";
 import { type Command, Option } from "commander";
-import { assembleReader } from "../actors/assemble.ts";
-import { SeededEntropy } from "../actors/core/seeded_entropy.ts";
+import { assembleReader, type ReaderPeer } from "../actors/assemble.ts";
 import { SystemEntropy } from "../actors/core/system_entropy.ts";
+import { type GenerationFact, GenerationFailed } from "../actors/generation.ts";
 import { createIdentity } from "../actors/wire/identity.ts";
-import { command, execute, Failure, PROCESS_OUTPUT } from "./arguments.ts";
-import { continueText } from "./continuation.ts";
-import { listenForInterruption, rejectOnAbort } from "./interruption.ts";
+import {
+  ChatTemplateError,
+  type DrawnToken,
+  GREEDY,
+  type Manifest,
+  type Sampling,
+  TextStream,
+  type Tokenizer,
+} from "../run/mod.ts";
+import { command, execute, Failure, PROCESS_OUTPUT, UsageError } from "./arguments.ts";
+import { Chat } from "./chat.ts";
+import { continueTokens } from "./continuation.ts";
+import { listenForInterruption } from "./interruption.ts";
 import { startLogging } from "./logging.ts";
-import { readManifest, readTokenizer } from "./manifest_file.ts";
-import { type JoinOptions, joinOptions } from "./network.ts";
-import { decimalNumber, required, text, wholeNumber } from "./options.ts";
+import { readChatTemplate, readManifest, readTokenizer } from "./manifest_file.ts";
 import { joinRun } from "./member.ts";
+import { type JoinOptions, joinOptions } from "./network.ts";
+import { decimalNumber, text, wholeNumber } from "./options.ts";
 
 interface GenerateOptions extends JoinOptions {
-  readonly prompt: string;
+  readonly prompt?: string;
+  readonly chat?: boolean;
+  readonly system?: string;
   readonly tokens: number;
   readonly temperature: number;
   readonly topK: number;
+  readonly topP: number;
+  readonly repetitionPenalty: number;
   readonly seed?: number;
+  readonly json?: boolean;
 }
 
 /** A book; what is longer is a slip of the finger. */
 const TOKENS_MAX = 1_000_000;
-const SEED_MAX = 2 ** 32 - 1;
+const SEEDS = 2 ** 32;
 
-const generateCommand: Command = required(
-  joinOptions(
-    command({
-      name: "generate",
-      summary: "Go on with a text, token by token, as a run's model would. The text goes to standard output.",
-      examples: [
-        {
-          does: "two hundred tokens, drawn from the ten likeliest each",
-          line:
-            'deno task generate --run runs/demo.json --bootstrap /ip4/… --prompt "Once" --tokens 200 --top-k 10',
-        },
-        {
-          does: "always the likeliest token: the same text each time",
-          line: 'deno task generate --run runs/demo.json --bootstrap /ip4/… --prompt "Once" --temperature 0',
-        },
-      ],
-    }),
-    { listen: "/ip4/0.0.0.0/tcp/0" },
-  ),
-  new Option("--prompt <text>", "text to go on with").argParser(text),
+const generateCommand: Command = joinOptions(
+  command({
+    name: "generate",
+    summary:
+      "Go on with a text, token by token, as a run's model would, or chat with it. What the model says goes\n" +
+      "to standard output. It sees as much as it was trained to see: of a longer text the end.",
+    examples: [
+      {
+        does: "two hundred tokens, drawn from the ten likeliest each",
+        line:
+          'deno task generate --run runs/demo.json --bootstrap /ip4/… --prompt "Once" --tokens 200 --top-k 10',
+      },
+      {
+        does: "always the likeliest token: the same text each time",
+        line: 'deno task generate --run runs/demo.json --bootstrap /ip4/… --prompt "Once" --temperature 0',
+      },
+      {
+        does: "a chat; each line is a turn, Ctrl-D ends it",
+        line: "deno task generate --run models/llama.json --bootstrap /ip4/… --chat --top-p 0.9",
+      },
+    ],
+  }),
+  { listen: "/ip4/0.0.0.0/tcp/0" },
 )
-  .option("--tokens <number>", "tokens to add", wholeNumber(1, TOKENS_MAX), 100)
+  .option("--prompt <text>", "text to go on with", text)
+  .addOption(
+    new Option("--chat", "read turns from standard input, and answer each").conflicts(["prompt", "leash"]),
+  )
+  .addOption(new Option("--system <text>", "with --chat: what the model is told first").argParser(text))
+  .option("--tokens <number>", "tokens to add, or of one answer", wholeNumber(1, TOKENS_MAX), 100)
   .option(
     "--temperature <number>",
     "above 1 bolder, below 1 safer, 0: always the likeliest",
@@ -55,41 +80,152 @@ const generateCommand: Command = required(
     0.8,
   )
   .option("--top-k <number>", "draw from so many of the likeliest tokens; 0: from all", wholeNumber(0), 0)
-  .option("--seed <number>", "draw the same tokens each time", wholeNumber(0, SEED_MAX))
+  .option(
+    "--top-p <number>",
+    "draw from the likeliest that have this probability together",
+    decimalNumber(0),
+    1,
+  )
+  .option(
+    "--repetition-penalty <number>",
+    "above 1: what the text holds already becomes less likely",
+    decimalNumber(0),
+    1,
+  )
+  .option("--seed <number>", "draw the same tokens each time", wholeNumber(0, SEEDS - 1))
+  .addOption(
+    new Option("--json", "tell of each token in a line of JSON, and of what was repaired").conflicts("chat"),
+  )
   .action(generate);
 
 async function generate(options: GenerateOptions): Promise<void> {
+  if (options.prompt === undefined && !options.chat) {
+    throw new UsageError("Nothing to go on with: give a text with --prompt, or --chat");
+  }
   using interruption = listenForInterruption(options);
   const manifest = await readManifest(options.run);
   const tokenizer = await readTokenizer(options.run, manifest);
+  const template = await readChatTemplate(options.run, manifest);
+  const sampling = samplingOf(options, tokenizer);
   const log = await startLogging("generate", options);
   await using member = await joinRun({ ...options, manifest, identity: await createIdentity(), log });
-  const reader = assembleReader(member.parts);
-  const entropy = options.seed === undefined ? new SystemEntropy() : new SeededEntropy(options.seed);
-  const stopped = Promise.race([member.broken, rejectOnAbort(interruption.signal)]);
-  stopped.catch(() => {});
-  const pieces = continueText({
-    ...options,
-    tokenizer,
-    contextTokens: manifest.sequenceLength,
-    sampling: options,
-    uniform: () => entropy.uniform(),
-    read: async (tokens) => {
-      const logits = await Promise.race([reader.read(tokens).catch(unreadable), stopped]);
-      return logits.data as Float32Array;
-    },
-  });
+  const reader = assembleReader(member.parts, { onFact: options.json ? tellFact : undefined });
+  const broken = new AbortController();
+  member.broken.catch((error) => broken.abort(error));
+  const signal = AbortSignal.any([interruption.signal, broken.signal]);
+  const tokensAfter = (prompt: readonly number[]) =>
+    tokensFrom(reader, { prompt, manifest, tokenizer, sampling, tokens: options.tokens, signal });
   try {
-    PROCESS_OUTPUT.out(options.prompt);
-    for await (const piece of pieces) PROCESS_OUTPUT.out(piece);
+    if (options.chat) {
+      await chat(new Chat({ tokenizer, template, answer: tokensAfter }, options.system), signal);
+    } else await goOn(options, options.prompt!, tokenizer, tokensAfter);
   } finally {
-    PROCESS_OUTPUT.out("\n");
     reader.stop();
   }
 }
 
-function unreadable(error: unknown): never {
-  throw error instanceof Error ? new Failure(`${error.message}; are hosts of every stage up?`) : error;
+function samplingOf(options: GenerateOptions, tokenizer: Tokenizer): Sampling {
+  const { temperature, topK, topP, repetitionPenalty } = options;
+  if (!(topP > 0 && topP <= 1)) throw new UsageError(`--top-p must be above 0 and at most 1, not ${topP}`);
+  if (!(repetitionPenalty >= 0.01 && repetitionPenalty <= 100)) {
+    throw new UsageError(`--repetition-penalty must be from 0.01 to 100, not ${repetitionPenalty}`);
+  }
+  if (temperature > 100) throw new UsageError(`--temperature must be at most 100, not ${temperature}`);
+  return {
+    ...GREEDY,
+    // A model may be padded beyond its tokenizer; those tokens mean nothing.
+    vocabulary: tokenizer.vocabulary,
+    temperature,
+    topK: Math.min(topK, tokenizer.vocabulary),
+    topP,
+    repetitionPenalty,
+    seed: options.seed ?? new SystemEntropy().integer(SEEDS),
+  };
+}
+
+async function* tokensFrom(
+  source: ReaderPeer,
+  { prompt, manifest, tokenizer, sampling, tokens, signal }: {
+    readonly prompt: readonly number[];
+    readonly manifest: Manifest;
+    readonly tokenizer: Tokenizer;
+    readonly sampling: Sampling;
+    readonly tokens: number;
+    readonly signal: AbortSignal;
+  },
+): AsyncGenerator<DrawnToken, void, void> {
+  if (prompt.length === 0) throw new UsageError("Nothing to go on with: the prompt is empty");
+  try {
+    yield* continueTokens({
+      source,
+      prompt,
+      tokensMax: tokens,
+      contextTokens: manifest.sequenceLength,
+      sampling,
+      stopTokens: tokenizer.endOfText ?? [],
+      signal,
+    });
+  } catch (error) {
+    if (!(error instanceof GenerationFailed)) throw error;
+    const hint = error.failure.kind === "noHosts" ? "; are hosts of every stage up?" : "";
+    throw new Failure(`${error.message}${hint}`);
+  }
+}
+
+/** Writes the text, or a line for each token. */
+async function goOn(
+  { json }: GenerateOptions,
+  prompt: string,
+  tokenizer: Tokenizer,
+  tokensAfter: (prompt: readonly number[]) => AsyncIterable<DrawnToken>,
+): Promise<void> {
+  const { out } = PROCESS_OUTPUT;
+  const { beginOfText } = tokenizer;
+  const ids = [...beginOfText === undefined ? [] : [beginOfText], ...tokenizer.encode(prompt)];
+  const stream = new TextStream(tokenizer);
+  if (!json) out(prompt);
+  try {
+    for await (const { token, logProbability } of tokensAfter(ids)) {
+      const piece = tokenizer.endOfText?.includes(token) ? "" : stream.push(token);
+      out(json ? `${JSON.stringify({ kind: "token", token, text: piece, logProbability })}\n` : piece);
+    }
+    if (!json) out(stream.end());
+  } finally {
+    if (!json) out("\n");
+  }
+}
+
+function tellFact(fact: GenerationFact): void {
+  if (fact.kind !== "token") PROCESS_OUTPUT.out(`${JSON.stringify(fact)}\n`);
+}
+
+/** Reads turns until there are no more. */
+async function chat(chat: Chat, signal: AbortSignal): Promise<void> {
+  const { out, err } = PROCESS_OUTPUT;
+  const terminal = process.stdin.isTTY;
+  const lines = createInterface({ input: process.stdin });
+  signal.addEventListener("abort", () => lines.close(), { once: true });
+  const ask = () => terminal && out("› ");
+  try {
+    ask();
+    for await (const line of lines) {
+      if (line.trim() !== "") await turn(chat, line);
+      ask();
+    }
+  } finally {
+    lines.close();
+  }
+  signal.throwIfAborted();
+
+  async function turn(chat: Chat, line: string): Promise<void> {
+    try {
+      for await (const piece of chat.say(line)) out(piece);
+    } catch (error) {
+      if (!(error instanceof ChatTemplateError)) throw error;
+      err(`${error.message}\n`);
+    }
+    out("\n");
+  }
 }
 
 if (import.meta.main) Deno.exit(await execute(generateCommand, Deno.args));
