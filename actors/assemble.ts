@@ -4,7 +4,6 @@
  * and the simulator, so that what is simulated is the product.
  */
 
-import { asker } from "./asker.ts";
 import { averager } from "./averager.ts";
 import type { Behaviour, PeerId } from "./core/actor.ts";
 import type { Clock } from "./core/clock.ts";
@@ -18,14 +17,7 @@ import { coordinator } from "./coordinator.ts";
 import { type Generates, type GenerationFact, GenerationFailed } from "./generation.ts";
 import { type Departure, host, type HostStatus, type PledgeStore, type SnapshotStore } from "./host.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
-import {
-  fromFrame,
-  type Message,
-  recipientOf,
-  type RemoteMessage,
-  type Tensor,
-  toFrame,
-} from "./messages.ts";
+import { fromFrame, type Message, recipientOf, type RemoteMessage, toFrame } from "./messages.ts";
 import { reader, type ReaderFigures } from "./reader.ts";
 import type { RunEvent } from "./report.ts";
 import type { Role } from "./role.ts";
@@ -226,14 +218,6 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
 export interface ReaderPeer extends Peer, Generates {
   /** How it does now. */
   figures(): ReaderFigures;
-  /**
-   * Asks for the token that follows a text.
-   *
-   * @param tokens the text so far, `[T]`.
-   * @returns logits `[1, V]` of the next token.
-   * @throws {Error} if no path through the stages answered.
-   */
-  read(tokens: Int32Array): Promise<Tensor>;
 }
 
 /** What a reader adds. */
@@ -247,13 +231,7 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
   const { model, sequenceLength } = parts.manifest;
   const stages = partition(parts.manifest).length;
   const streams = new Map<number, TokenStream>();
-  const waiting = new Map<number, { resolve(logits: Tensor): void; reject(error: Error): void }>();
   let figures: ReaderFigures = { sessions: 0, waiting: 0, repairs: 0, hosts: Array(stages).fill(0) };
-  const settle = (request: number) => {
-    const one = waiting.get(request);
-    waiting.delete(request);
-    return one;
-  };
   const over = (request: number) => {
     const stream = streams.get(request);
     streams.delete(request);
@@ -261,10 +239,6 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
   };
   let last = 0;
   const { system, ...peer } = assemble(parts, "none", [
-    asker({
-      onLogits: (request, logits) => settle(request)?.resolve(logits),
-      onFailed: (request, reason) => settle(request)?.reject(new Error(reason)),
-    }),
     reader({
       stages,
       vocabulary: model.vocabulary,
@@ -316,15 +290,6 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
         },
       }, signal);
       return stream.tokens;
-    },
-    read(tokens) {
-      const request = ++last;
-      return new Promise((resolve, reject) => {
-        waiting.set(request, { resolve, reject });
-        if (!system.tell({ actor: "asker" }, { kind: "read", request, tokens })) {
-          settle(request)?.reject(new Error("Cannot read: this peer has stopped"));
-        }
-      });
     },
   };
 }

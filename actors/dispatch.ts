@@ -3,7 +3,7 @@
  * what it sent it for, as a rule until its gradient has come back. Whoever is refused, kept
  * waiting or left goes to another host while the sender still holds what it
  * sends; after that the owner is told that the walk is broken. Used by every role
- * that sends walks: a host to its next stage, a trainer and a reader to the first.
+ * that sends walks: a host to its next stage, and a trainer to the first.
  * It chooses nothing itself (see `routing/`), and sets no time for the way back:
  * a walk's issuer does, and says when it has waited long enough.
  *

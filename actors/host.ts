@@ -1309,15 +1309,14 @@ class Host implements Role {
 
   #onForward(from: PeerId, message: MessageOf<"forward">): void {
     const { walk, stage: wanted } = message;
-    const previous = { peer: from, actor: this.#previousRole(walk, wanted) };
+    const previous = { peer: from, actor: previousRole(wanted) };
     const refuse = (reason: string, retryAfterMs: number) => {
       this.#context.tell(previous, { kind: "refused", walk, stage: wanted, retryAfterMs, reason });
     };
     const stage = this.#stage;
     if (stage === undefined || !this.#serving) return refuse("this host does not serve yet", HELLO_PERIOD_MS);
     if (wanted !== stage.index) return refuse(`this host serves stage ${stage.index}`, 60_000);
-    // Readers take the weights as they are; training and validation are of one step.
-    if (walk.purpose !== "generate" && walk.step !== stage.step) {
+    if (walk.step !== stage.step) {
       return refuse(`this host stands at step ${stage.step}`, REFUSED_RETRY_MS);
     }
     const { leader, term } = this.#allegiance.pledge;
@@ -1347,11 +1346,6 @@ class Host implements Role {
     this.#enqueue(FORWARD, () => this.#computeForward(held), held);
   }
 
-  #previousRole(walk: Walk, stage: number): string {
-    if (stage > 0) return "host";
-    return walk.purpose === "generate" ? "reader" : "trainer";
-  }
-
   #computeForward(held: Held): void {
     if (this.#held.get(held.key) !== held) return;
     const stage = this.#stage!;
@@ -1364,7 +1358,7 @@ class Host implements Role {
         stage.forward(held.key, input, last ? targets : undefined, { keep: held.walk.purpose === "train" }),
       (result) => {
         if (this.#held.get(held.key) !== held) return stage.release(held.key);
-        this.#context.tell({ peer: held.previous, actor: this.#previousRole(held.walk, stage.index) }, {
+        this.#context.tell({ peer: held.previous, actor: previousRole(stage.index) }, {
           kind: "processed",
           walk: held.walk,
           stage: stage.index,
@@ -1384,13 +1378,7 @@ class Host implements Role {
           this.#options.tokensPerMicroBatch,
         );
       case "logits":
-        if (walk.purpose !== "generate") return this.#break(held, "the targets are missing");
-        this.#context.tell({ peer: forward.trainer, actor: "reader" }, {
-          kind: "logits",
-          walk,
-          logits: result.logits,
-        });
-        return this.#letGo(held);
+        return this.#break(held, "the targets are missing");
       case "loss":
         if (walk.purpose !== "train") {
           const { lossSum, tokens } = result;
@@ -1497,7 +1485,7 @@ class Host implements Role {
   /** The walk can't go on here: its issuer and the hop before are told. */
   #break(held: Held, reason: string): void {
     const { walk, forward } = held;
-    const issuer = { peer: forward.trainer, actor: walk.purpose === "generate" ? "reader" : "trainer" };
+    const issuer = { peer: forward.trainer, actor: "trainer" };
     this.#context.trace("walk broken", { walk: held.key, reason });
     this.#context.tell(issuer, { kind: "failed", walk, stage: forward.stage, reason });
     this.#abandon(held, reason);
@@ -1506,7 +1494,7 @@ class Host implements Role {
   #abandon(held: Held, reason: string): void {
     const { walk, forward, previous } = held;
     this.#letGo(held);
-    this.#context.tell({ peer: previous, actor: this.#previousRole(walk, forward.stage) }, {
+    this.#context.tell({ peer: previous, actor: previousRole(forward.stage) }, {
       kind: "abandoned",
       walk,
       stage: forward.stage,
@@ -1539,7 +1527,7 @@ class Host implements Role {
 
   #letGoBefore(step: number): void {
     for (const held of [...this.#held.values()]) {
-      if (held.walk.purpose !== "generate" && held.walk.step < step) this.#letGo(held);
+      if (held.walk.step < step) this.#letGo(held);
     }
   }
 
@@ -1567,6 +1555,11 @@ class Host implements Role {
         return this.#donation.onTimer();
     }
   }
+}
+
+/** Who sends walks to a stage. */
+function previousRole(stage: number): string {
+  return stage > 0 ? "host" : "trainer";
 }
 
 /** The role of a stage host. */

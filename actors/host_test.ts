@@ -408,13 +408,13 @@ Deno.test("a sum that can't be had is forgotten, so that the next round replays 
   assert.deepEqual(await heldAtPrepare(hosting, 1), []);
 });
 
-Deno.test("a question whose next stage has nobody is not kept for ever: its reader hears that it failed", async () => {
+Deno.test("a walk whose next stage has nobody is not kept for ever: its trainer hears that it failed", async () => {
   const hosting = await Hosting.serving();
-  const walk = { ...forward().walk, purpose: "generate" as const };
-  hosting.deliver("reader", forward({ walk, trainer: "reader", mask: [] }));
+  const walk = { ...forward().walk, purpose: "evaluate" as const };
+  hosting.deliver("trainer", forward({ walk, mask: [] }));
   await hosting.pass(OFFER_MS_MAX + 2 * WORK_MS);
   const [{ to, message }, ...more] = hosting.of("failed");
-  assert.deepEqual([to, message.walk, more], ["reader", walk, []]);
+  assert.deepEqual([to, message.walk, more], ["trainer", walk, []]);
   assert.match(message.reason, /no host of stage 1 computed it/);
   assert.ok(hosting.stage.calls.includes(`release ${walkKey(walk)}`));
 });

@@ -172,12 +172,6 @@ export const PEER_ADDRESSES_MAX = 8;
 /** Peers whose addresses a wire remembers for its next dial. */
 export const WIRE_ADDRESSED_PEERS_MAX = 4096;
 
-/** Questions that a reader has under way. */
-export const READS_MAX = 64;
-
-/** Walks that one question may take. */
-export const READ_ATTEMPTS_MAX = 5;
-
 /** Keys that one peer provides at once: it holds one stage, and may be moving to another. */
 export const PROVIDED_KEYS_MAX = 16;
 

@@ -51,7 +51,7 @@ const finite = z.number();
  * `attempt` one replay from the next.
  */
 const walk = z.strictObject({
-  purpose: z.enum(["train", "evaluate", "generate"]),
+  purpose: z.enum(["train", "evaluate"]),
   term: count,
   step: count,
   round: count,
@@ -222,8 +222,6 @@ const schemas = [
   z.strictObject({ kind: z.literal("failed"), walk, stage, reason }),
   /** To the trainer: loss of an evaluation. */
   z.strictObject({ kind: z.literal("evaluated"), walk, lossSum: finite, tokens: count }),
-  /** To the reader. Tensor: `logits` `[B, V]`. */
-  z.strictObject({ kind: z.literal("logits"), walk }),
 
   // --- sessions ---------------------------------------------------------------------------------
   /**
@@ -470,7 +468,6 @@ type Header = z.infer<typeof schema>;
 const TENSORS = {
   forward: { input: "required", targets: "optional" },
   backward: { gradient: "required" },
-  logits: { logits: "required" },
   extend: { tokens: "required", hidden: "optional" },
   part: { values: "required" },
   total: { values: "required" },
@@ -480,7 +477,6 @@ const TENSORS = {
 type Carried = {
   forward: { readonly input: Tensor; readonly targets?: Tensor };
   backward: { readonly gradient: Tensor };
-  logits: { readonly logits: Tensor };
   extend: { readonly tokens: Tensor; readonly hidden?: Tensor };
   part: { readonly values: Tensor };
   total: { readonly values: Tensor };
@@ -535,8 +531,6 @@ export type LocalMessage =
   /** Coordinator to its own trainer: this step is applied; say `proceed` when the next may start. */
   | { readonly kind: "stepApplied"; readonly term: number; readonly step: number }
   | { readonly kind: "proceed"; readonly step: number }
-  /** To the asker: what follows these token ids `[1, T]`? */
-  | { readonly kind: "read"; readonly request: number; readonly tokens: Int32Array }
   /** To the reader: continue this text, see `GenerationRequest`. */
   | {
     readonly kind: "generate";
@@ -625,19 +619,16 @@ const RECIPIENT = {
   refused: "previous hop",
   processed: "previous hop",
   abandoned: "previous hop",
-  finished: "issuer",
-  failed: "issuer",
-  evaluated: "issuer",
-  logits: "issuer",
+  finished: "trainer",
+  failed: "trainer",
+  evaluated: "trainer",
 } as const satisfies Record<RemoteMessage["kind"], string>;
 
 /** The actor that a message from another peer is for. */
 export function recipientOf(message: RemoteMessage): string {
   const role = RECIPIENT[message.kind];
-  if (role !== "issuer" && role !== "previous hop") return role;
-  const { walk } = message as { walk: Walk };
-  if (role === "previous hop" && (message as { stage: number }).stage > 0) return "host";
-  return walk.purpose === "generate" ? "asker" : "trainer";
+  if (role !== "previous hop") return role;
+  return (message as { stage: number }).stage > 0 ? "host" : "trainer";
 }
 
 /** A message as a frame of this run. Tensors are not copied. */
