@@ -47,8 +47,15 @@ export interface JoinOptions extends NetworkOptions {
 /** A port to propose to whoever left the choice to the machine. */
 const PORT_PROPOSED = "4002";
 
+/** What the flags are, unless they are given. */
+export interface NetworkDefaults {
+  readonly listen: string;
+  /** What the flag is called where `--listen` is for others than peers. */
+  readonly listenFlag?: string;
+}
+
 /** Adds the flags of {@link JoinOptions}. */
-export function joinOptions(command: Command, defaults: { readonly listen: string }): Command {
+export function joinOptions(command: Command, defaults: NetworkDefaults): Command {
   return networkOptions(required(command, runOption()), defaults)
     .option("--chain <url>", "where the ledger's chain answers; without it: as the manifest says", text)
     .addOption(logLevelOption())
@@ -56,11 +63,11 @@ export function joinOptions(command: Command, defaults: { readonly listen: strin
 }
 
 /** Adds `--bootstrap`, `--listen` and what makes a way through routers. */
-export function networkOptions(command: Command, defaults: { readonly listen: string }): Command {
+export function networkOptions(command: Command, defaults: NetworkDefaults): Command {
   return command
     .addOption(bootstrapOption())
     .option(
-      "--listen <multiaddr>",
+      `${defaults.listenFlag ?? "--listen"} <multiaddr>`,
       "address to listen on; port 0 takes any free one",
       listenAddress,
       defaults.listen,
