@@ -194,15 +194,38 @@ export class LocalSwarm implements AsyncDisposable {
     }
   }
 
+  /**
+   * Lets programs ask the model; returns when it listens, which is before it has found hosts.
+   *
+   * @returns where HTTP is spoken: `http://127.0.0.1:PORT`.
+   * @throws {Failure} if it does not come up.
+   */
+  async gateway(flags: readonly string[] = []): Promise<string> {
+    const log = join(this.#options.folder, "gateway.log");
+    const args = ["--listen", "127.0.0.1:0", ...flags];
+    const child = this.#start(
+      "gateway",
+      new URL("./gateway.ts", import.meta.url),
+      args,
+      log,
+      "--peer-listen",
+    );
+    const lines = child.lines();
+    const { value: url } = await lines.next();
+    if (url === undefined) throw new Failure(`The gateway did not come up\n${await tail(log)}`);
+    drain(lines);
+    return url;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ended = true;
     await Promise.all([...this.#children.keys()].map((child) => this.#end(child)));
   }
 
   /** A program of one command that joins the run. */
-  #start(name: string, program: URL, flags: readonly string[], log: string): Child {
+  #start(name: string, program: URL, flags: readonly string[], log: string, listenFlag = "--listen"): Child {
     const { listen, through } = placed(this.#options, name);
-    const join = ["--leash", "--run", this.#options.run, "--bootstrap", this.address, "--listen", listen];
+    const join = ["--leash", "--run", this.#options.run, "--bootstrap", this.address, listenFlag, listen];
     const child = Child.start(program, [...join, ...flags], log, this.#options.clock, through);
     this.#children.set(child, name);
     return child;
