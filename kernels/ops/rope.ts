@@ -64,7 +64,7 @@ export const rope = defineOp({
     const inverse = !attributes.inverse;
     return [writer.op("rope", [upstream, positions], { ...attributes, inverse })[0], undefined];
   },
-  onnx(writer, [x, positions], { heads, headWidth, theta, scaling, inverse }, [, positionsShape]) {
+  onnx(writer, [x, positions], { heads, headWidth, theta, scaling, inverse }, [xShape, positionsShape]) {
     // One table row per entry of `positions`, looked up by its own place there.
     const angles = writer.node("Mul", [
       writer.node("Reshape", [
@@ -77,7 +77,10 @@ export const rope = defineOp({
       writer.node("Cast", [writer.node(operator, [input])], { to: { int: 1 } });
     const cosines = table("Cos", angles);
     const sines = table("Sin", inverse ? writer.node("Neg", [angles]) : angles);
-    const shape = writer.node("Shape", [positions]);
+    // One sequence has the shape of its batch already.
+    const shape = positionsShape.length === 1 && xShape[0] === 1
+      ? writer.int64([1, -1])
+      : writer.node("Shape", [positions]);
     const places = writer.node("Reshape", [
       writer.node("Range", [
         writer.int64(0),
@@ -86,7 +89,7 @@ export const rope = defineOp({
       ]),
       shape,
     ]);
-    const perBatch = positionsShape.length === 1
+    const perBatch = positionsShape.length === 1 && xShape[0] !== 1
       ? writer.node("Expand", [places, writer.node("Shape", [x], { end: { int: 2 } })])
       : places;
     return [
