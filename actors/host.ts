@@ -240,7 +240,7 @@ class Host implements Role {
   #isAlone = false;
   #isOfferedAlone = false;
   /** Who wants to hear of a service: more than one part of this host may. */
-  readonly #watched = new Map<string, Set<"next" | "look">>();
+  readonly #watched = new Map<string, Set<"next" | "look" | "first">>();
 
   #stage: Stage | undefined;
   #manifest: StateManifest | undefined;
@@ -260,6 +260,8 @@ class Host implements Role {
   #trainers: readonly PeerId[] = [];
   #transfer: Transfer | undefined;
   #importing = false;
+  /** Hash of the state that this stage begins with, while it is looked for. */
+  #sought: string | undefined;
   /** What the last transfer left, if it was not whole. */
   #remains: Remains | undefined;
   /** Donors that have lied. */
@@ -502,7 +504,10 @@ class Host implements Role {
           this.#opening = false;
           this.#stage = stage;
           this.#snapshots = snapshots;
-          this.#manifest = manifest;
+          const first = this.#options.firstStates?.[index];
+          // What the stage holds for want of the files is nobody's state.
+          if (stage.step === 0 && first !== undefined && manifest.stateHash !== first) this.#seekFirst(first);
+          else this.#manifest = manifest;
           this.#sessions.open(stage);
           this.#context.trace("stage opened", {
             stage: index,
@@ -547,7 +552,7 @@ class Host implements Role {
     if (index + 1 < this.#options.bounds.stages) this.#watch(stageService(index + 1), "next", wanted);
   }
 
-  #watch(service: string, purpose: "next" | "look", wanted: boolean): void {
+  #watch(service: string, purpose: "next" | "look" | "first", wanted: boolean): void {
     const { actor } = this.#context;
     const purposes = this.#watched.get(service) ?? new Set();
     this.#watched.set(service, purposes);
@@ -604,7 +609,9 @@ class Host implements Role {
       this.#endTransfer(this.#transfer.remains);
     }
     this.#pause(`fetching the state of step ${step}`);
-    if (step === 0) return this.#beginAnew(stateHash);
+    if (step === 0) {
+      return this.#sought === undefined ? this.#beginAnew(stateHash) : this.#fetchFirst(donors);
+    }
     const kept = this.#snapshots.find((snapshot) => snapshot.stateHash === stateHash);
     const proofs = [proof, kept?.proof].filter((it) => it != undefined);
     // Nobody's word is enough, the coordinator's neither: what is not proved is not even asked for.
@@ -654,7 +661,28 @@ class Host implements Role {
     this.#transfer.start();
   }
 
-  /** The state before the first step follows from the run's seed: nobody is asked for it. */
+  /** The run names the state before the first step, and its files are not here: other hosts have it. */
+  #seekFirst(stateHash: string): void {
+    this.#sought = stateHash;
+    this.#watch(stageService(this.#stage!.index), "first", true);
+    this.#setTrouble("the weights that the run begins with are not here: looking for a host that has them");
+  }
+
+  #endSeeking(): void {
+    if (this.#sought === undefined) return;
+    this.#sought = this.#trouble = undefined;
+    this.#watch(stageService(this.#stage!.index), "first", false);
+  }
+
+  /** Nobody has to vouch for it: the run's manifest names its hash. */
+  #fetchFirst(donors: readonly PeerId[]): void {
+    const stateHash = this.#sought!;
+    if (this.#transfer?.stateHash === stateHash) return this.#transfer.addDonors(donors);
+    if (this.#transfer !== undefined || this.#importing || donors.length === 0) return;
+    this.#fetch({ step: 0, stateHash, proof: undefined }, donors);
+  }
+
+  /** The state before the first step follows from the run's seed, or files: nobody is asked for it. */
   #beginAnew(stateHash: string): void {
     const { index } = this.#stage!;
     this.#import({ step: 0, stateHash, proof: undefined }, async () => {
@@ -709,6 +737,7 @@ class Host implements Role {
         },
         (manifest) => {
           this.#importing = false;
+          this.#endSeeking();
           this.#manifest = manifest;
           this.#proof = proof;
           this.#unsaved = undefined;
@@ -763,6 +792,10 @@ class Host implements Role {
   #onFound({ service, announcements }: MessageOf<"found">): void {
     if (service !== "coordinator") {
       this.#standalone.foundHosts(service, announcements);
+      if (this.#sought !== undefined && service === stageService(this.#stage!.index)) {
+        const donors = announcements.filter(({ stateHash }) => stateHash === this.#sought);
+        this.#fetchFirst(donors.map(({ peer }) => peer));
+      }
       // What comes late of the stage after one that this host has left is of no use.
       const isNext = this.#stage !== undefined && service === stageService(this.#stage.index + 1);
       return isNext ? this.#dispatch.found(announcements) : undefined;

@@ -224,9 +224,14 @@ export class Transfer {
     return createHash("sha256").update(bytes).digest("hex") === pieces[piece];
   }
 
-  #keep({ pieceBytes }: StateManifest, piece: number, bytes: Uint8Array): void {
-    this.#bytes.set(bytes, piece * pieceBytes);
-    this.#arrived.add(piece);
+  /** Pieces of one name are one: moments of zero are most of a state that has taken no step. */
+  #keep({ pieces, pieceBytes }: StateManifest, piece: number, bytes: Uint8Array): void {
+    const same = this.#missing.filter((other) => pieces[other] === pieces[piece]);
+    for (const each of [piece, ...same]) {
+      this.#bytes.set(bytes, each * pieceBytes);
+      this.#arrived.add(each);
+    }
+    if (same.length > 0) this.#missing = this.#missing.filter((piece) => !this.#arrived.has(piece));
   }
 
   #endIfWhole(): void {

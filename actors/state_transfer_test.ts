@@ -20,12 +20,12 @@ function stateHashOf({ step, pieces, pieceBytes, bytes }: Omit<Manifest, "stateH
   return sha256(JSON.stringify([step, pieces, pieceBytes, bytes]));
 }
 
-/** A state of so many bytes, and what it is made of. */
-function stateOf(length: number, changed: readonly number[] = []): {
+/** A state of so many bytes, those from some place on zeros, and what it is made of. */
+function stateOf(length: number, changed: readonly number[] = [], zerosFrom = length): {
   readonly manifest: Manifest;
   readonly bytes: Uint8Array;
 } {
-  const bytes = Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 6)) % 251);
+  const bytes = Uint8Array.from({ length }, (_, i) => i < zerosFrom ? (i * 31 + (i >> 6)) % 251 : 0);
   for (const piece of changed) bytes[piece * PIECE_BYTES] ^= 1;
   const pieces: string[] = [];
   for (let at = 0; at < length; at += PIECE_BYTES) pieces.push(sha256(bytes.subarray(at, at + PIECE_BYTES)));
@@ -57,6 +57,7 @@ class Fetching {
     donors: readonly string[],
     options: {
       readonly length?: number;
+      readonly zerosFrom?: number;
       readonly fault?: Fault;
       readonly empty?: readonly string[];
       readonly first?: readonly string[];
@@ -66,7 +67,7 @@ class Fetching {
     } = {},
   ) {
     const { clock } = this.simulation;
-    this.state = stateOf(options.length ?? 20 * PIECE_BYTES - 7);
+    this.state = stateOf(options.length ?? 20 * PIECE_BYTES - 7, [], options.zerosFrom);
     const fault = options.fault ?? ((_donor, message) => message);
     const systems = new Map<string, ActorSystem<Message>>();
     const latencyMs = (peer: string) => 1 + donors.indexOf(peer);
@@ -170,6 +171,18 @@ Deno.test("a state of any length arrives whole from any number of donors", async
     ),
     { numRuns: 50 },
   );
+});
+
+Deno.test("of pieces that are the same one is enough", async () => {
+  for (const zerosFrom of [0, 5 * PIECE_BYTES, 5 * PIECE_BYTES + 3, 19 * PIECE_BYTES]) {
+    const fetching = new Fetching(["a", "b"], { zerosFrom });
+    fetching.transfer.start();
+    await fetching.run();
+    fetching.assertWhole();
+    const distinct = new Set(fetching.state.manifest.pieces).size;
+    const { length } = fetching.asked;
+    assert.ok(length >= distinct && length < distinct + PIECES_IN_FLIGHT_MAX, `asked ${length}, ${distinct}`);
+  }
 });
 
 Deno.test("donors are asked in turn, for a few pieces at a time", async () => {

@@ -20,7 +20,7 @@ import { readManifest } from "./manifest_file.ts";
 import { joinOptions, readSwarmKey } from "./network.ts";
 import { deviceOption, text, wholeNumber } from "./options.ts";
 import { takePlace } from "./take_place.ts";
-import { weightFiles } from "./weight_files.ts";
+import { weightFilesHere } from "./weight_files.ts";
 
 /** Cores of the largest machines of today, doubled; more is a slip of the finger. */
 const THREADS_MAX = 1024;
@@ -116,7 +116,7 @@ async function host(options: HostOptions): Promise<void> {
   const tell = (words: string) => log.info(words);
   const stage = await takePlace({ options, manifest, dataDir: data.path, clock: new RealClock(), tell });
   const devices = await settleDevices({ ...options, ...stage, manifest, folder: data.path, tell });
-  const files = weightFiles(options.run, manifest);
+  const files = await weightFilesHere(options.run, manifest);
   // What opens the wallet stays outside of the box.
   const { stake: _stake, wallet: _wallet, passwordFile: _passwordFile, ...boxed } = options;
   const code = await launch(hostBox({ ...boxed, ...stage, devices, dataDir: data.path }, files));

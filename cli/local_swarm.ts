@@ -16,7 +16,7 @@ import type { StageDevices } from "./device_plan.ts";
 import { hostBox } from "./host_box.ts";
 import { fromLine } from "./metrics.ts";
 import { readManifest } from "./manifest_file.ts";
-import { weightFiles } from "./weight_files.ts";
+import { weightFilesHere } from "./weight_files.ts";
 
 /** Where a process of the swarm runs. */
 export interface Place {
@@ -121,7 +121,7 @@ export class LocalSwarm implements AsyncDisposable {
       threads,
       json: true,
       ...stage === undefined ? {} : { stage },
-    }, weightFiles(run, manifest));
+    }, await weightFilesHere(run, manifest));
     const log = join(folder, `host-${number}.log`);
     const child = new Child(await startInBox(box, { stdout: "piped", stderr: "piped" }, through), log, clock);
     this.#children.set(child, `host ${number}`);

@@ -14,6 +14,23 @@ export function weightFiles(run: string, { weights }: Pick<Manifest, "weights">)
   return weights.kind === "random" ? [] : weights.files.map((file) => join(dirname(run), file));
 }
 
+/**
+ * Of the files that the manifest at `run` names, those that are here. The others are not missed: what a
+ * stage holds of them comes from other hosts.
+ */
+export async function weightFilesHere(run: string, manifest: Manifest): Promise<readonly string[]> {
+  const here: string[] = [];
+  for (const path of weightFiles(run, manifest)) {
+    // In its box a host may read those alone that were here when it started.
+    const isHere = await Deno.stat(path).then(({ isFile }) => isFile, (error) => {
+      if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) return false;
+      throw error;
+    });
+    if (isHere) here.push(path);
+  }
+  return here;
+}
+
 /** A file of which any part can be read. Its owner closes it. */
 export class FileSource implements ByteSource, Disposable {
   readonly bytes: number;
@@ -75,23 +92,29 @@ export async function withWeights<Result>(
 }
 
 /**
- * Puts a stage that was just opened at the beginning of its run.
+ * Puts a stage that was just opened at the beginning of its run, as far as files are here. Whether that is
+ * where it stands then is for its host to see, as the manifest names the state.
  *
  * @param run path of the manifest.
- * @returns the stage; where it can't be put there it is closed.
- * @throws {Failure} if the files are missing or not those that the manifest means.
+ * @returns the stage; where its weights are here and not those that the manifest means it is closed.
+ * @throws {Failure} if they are not those, or not to be believed.
  */
 export async function beginWithWeights(stage: Stage, run: string, manifest: Manifest): Promise<Stage> {
   const { weights } = manifest;
   if (weights.kind === "random") return stage;
   try {
     const layout = stageLayout(manifest.model, sliceOf(manifest, stage.index));
-    const state = await withWeights(
-      weightFiles(run, manifest),
-      (weights) => publishedState(layout, weights),
-    );
+    const files = await weightFilesHere(run, manifest);
+    const lacksFiles = files.length < weights.files.length;
+    const state = await withWeights(files, async (published) => {
+      if (lacksFiles && !layout.parameters.every((it) => published.has(it))) return undefined;
+      return await publishedState(layout, published);
+    });
+    if (state === undefined) return stage;
     const expected = weights.states[stage.index];
     if (state.manifest.stateHash !== expected) {
+      // A head that is not here was taken for one that is tied.
+      if (lacksFiles) return stage;
       throw new Failure(
         `Cannot begin stage ${stage.index}: its weights have state hash ${state.manifest.stateHash}, ` +
           `the manifest names ${expected}`,

@@ -38,13 +38,22 @@ export class PublishedWeights {
     return weights;
   }
 
+  /** Whether a tensor of this name is there; a head may also be the embedding. */
+  has({ name }: Pick<Parameter, "name">): boolean {
+    return this.#find(name) !== undefined;
+  }
+
+  #find(name: string) {
+    return this.#tensors.get(name) ?? (name === HEAD ? this.#tensors.get(EMBEDDING) : undefined);
+  }
+
   /**
    * The values of one parameter, part by part. A head that is not there is the embedding: the two are tied.
    *
    * @throws {TypeError} if it is not there, of another shape, or not finite.
    */
   async *parts({ name, shape }: Pick<Parameter, "name" | "shape">): AsyncGenerator<Float32Array, void, void> {
-    const tensor = this.#tensors.get(name) ?? (name === HEAD ? this.#tensors.get(EMBEDDING) : undefined);
+    const tensor = this.#find(name);
     if (tensor === undefined) throw new TypeError(`Cannot read weights: there is no ${name}`);
     const { source, entry } = tensor;
     if (entry.shape.join() !== shape.join()) {
