@@ -4,6 +4,7 @@
  * memory, over the fastest plain addition of two tensors. Then a whole step of a
  * stage beside the same step on ONNX Runtime's CPU provider.
  *
+ * Kernels are timed by the GPU's own clock where it has one, else by the host's.
  * It measures whatever adapters are present, and names those that are not.
  * Sizes follow from the adapter's speed: a product takes some 20 ms.
  */
@@ -63,7 +64,13 @@ async function* benchSource(
   if (!f16) context.note(`webgpu: ${source} has no shader-f16: f32 alone is measured`);
   const precisions: readonly Precision[] = f16 ? ["f32", "f16"] : ["f32"];
 
-  const device = await WebGpuDevice.open({ gpu: await gpuOf(source), name: `webgpu ${source}` });
+  const device = await WebGpuDevice.open({
+    gpu: await gpuOf(source),
+    name: `webgpu ${source}`,
+    timed: true,
+  });
+  const clock = await device.computedSeconds() === undefined ? "host" : "GPU";
+  context.note(`webgpu: ${source}'s kernels are timed by the clock of the ${clock}`);
   try {
     const meter = new Meter(context, device);
     const edge = await edgeFor(meter);
@@ -184,7 +191,7 @@ async function stepSeconds(
 class Meter {
   readonly #mark: DeviceTensor;
 
-  constructor(readonly context: BenchContext, readonly device: Device) {
+  constructor(readonly context: BenchContext, readonly device: WebGpuDevice) {
     this.#mark = device.upload({ dataType: "f32", shape: [1], data: Float32Array.of(0) });
   }
 
@@ -208,14 +215,17 @@ class Meter {
     return median(rounds) / 1000;
   }
 
-  /** A tensor that is copied back after the runs is here when they are over. */
+  /** What the GPU says it took; else, a tensor that is copied back after the runs is here when they are over. */
   async #msOf(run: () => Promise<void>, runs: number): Promise<number> {
     const { clock }: { readonly clock: Clock } = this.context;
     await this.device.download(this.#mark);
+    await this.device.computedSeconds();
     const startMs = clock.nowMs();
     for (let i = 0; i < runs; i++) await run();
     await this.device.download(this.#mark);
-    return clock.nowMs() - startMs;
+    const hostMs = clock.nowMs() - startMs;
+    const seconds = await this.device.computedSeconds();
+    return seconds === undefined ? hostMs : 1000 * seconds;
   }
 }
 

@@ -1,4 +1,4 @@
-/** What WebGPU says of the adapter behind a device. It opens no device. */
+/** What WebGPU says of the adapter behind a device; how much memory it has is not among it. It opens no device. */
 
 import { gpuOf, type WebGpuSource } from "../kernels/webgpu/open.ts";
 import type { WorkerDevice } from "../stages/mod.ts";
@@ -11,6 +11,8 @@ export interface AdapterFacts {
   readonly software: boolean;
   /** Whether it computes with 16-bit floats. */
   readonly f16: boolean;
+  /** Whether it writes down how long it computes. */
+  readonly times: boolean;
   /** Longest buffer, in bytes. */
   readonly bufferBytesMax: number;
   /** Most that one kernel can address as one tensor, in bytes. */
@@ -52,6 +54,7 @@ function describe(
     name,
     software: info.isFallbackAdapter || SOFTWARE.test(name),
     f16: features.has("shader-f16"),
+    times: features.has("timestamp-query"),
     bufferBytesMax: limits.maxBufferSize,
     tensorBytesMax: Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize),
     through,

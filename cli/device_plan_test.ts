@@ -29,6 +29,7 @@ const GPU: AdapterFacts = {
   name: "A GPU",
   software: false,
   f16: true,
+  times: false,
   bufferBytesMax: 2 ** 31,
   tensorBytesMax: 2 ** 31,
   through: "dawn",

@@ -34,6 +34,7 @@ const findingSchema = z.discriminatedUnion("kind", [
       name: z.string().max(512),
       software: z.boolean(),
       f16: z.boolean(),
+      times: z.boolean(),
       bufferBytesMax: z.number(),
       tensorBytesMax: z.number(),
       through: z.enum(["dawn", "navigator"]),

@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { RealClock } from "../actors/core/real_clock.ts";
 import type { WorkerDevice } from "../stages/mod.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
+import type { AdapterFacts } from "./device_adapter.ts";
 import { type DeviceReport, reportOn } from "./device_report.ts";
 import { gigabytes, printable, table } from "./format.ts";
 import { wholeNumber } from "./options.ts";
@@ -112,10 +113,7 @@ export function asText(
       : `${Number((flopsPerSecond / 1e9).toPrecision(3))} GFLOP/s`,
     adapter === undefined
       ? entry.device.name === "onnx" || entry.device.name === "reference" ? processor : ""
-      : `${printable(adapter.name)}${adapter.software ? " (software)" : ""}; ${
-        adapter.f16 ? "f16" : "no f16"
-      }; ` +
-        `tensors up to ${gigabytes(adapter.tensorBytesMax)}`,
+      : describeAdapter(adapter),
   ]);
   const lines = [table(["--device", "what", "matrix product", "adapter"], rows), ""];
   for (const { entry, report } of found) {
@@ -128,6 +126,19 @@ export function asText(
     );
   }
   return `${lines.join("\n").trimEnd()}\n`;
+}
+
+/** WebGPU says what one buffer may hold, and of no adapter how much memory there is. */
+function describeAdapter(
+  { name, software, f16, times, bufferBytesMax, tensorBytesMax }: AdapterFacts,
+): string {
+  return [
+    `${printable(name)}${software ? " (software)" : ""}`,
+    f16 ? "f16" : "no f16",
+    ...times ? ["its own clock"] : [],
+    `tensors up to ${gigabytes(tensorBytesMax)}`,
+    ...bufferBytesMax > tensorBytesMax ? [`buffers up to ${gigabytes(bufferBytesMax)}`] : [],
+  ].join("; ");
 }
 
 if (import.meta.main) Deno.exit(await execute(devicesCommand, Deno.args));

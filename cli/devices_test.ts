@@ -32,11 +32,15 @@ Deno.test("an adapter says what it is; its driver's words do not steer the termi
     name: "A GPU\u001b[31m",
     software: true,
     f16: true,
+    times: true,
     bufferBytesMax: 2 ** 31,
     tensorBytesMax: 2 ** 27,
     through: "dawn",
   } as const;
   const report = summarise(gpu.device, [{ kind: "adapter", adapter }, { kind: "opened" }], undefined);
   const text = asText([{ entry: gpu, report }], "2 cores");
-  assert.match(text, /not measured\s+A GPU\?\[31m \(software\); f16; tensors up to 128 MB/);
+  assert.match(
+    text,
+    /not measured\s+A GPU\?\[31m \(software\); f16; its own clock; tensors up to 128 MB; buffers up to 2\.0 GB/,
+  );
 });

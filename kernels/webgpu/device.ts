@@ -21,6 +21,7 @@ import { gatherInputs } from "../tensor_store.ts";
 import { Arena } from "./arena.ts";
 import { BufferPool, type PooledBuffer } from "./buffers.ts";
 import { type CompiledGraph, Compiler } from "./compiler.ts";
+import { PassTimer } from "./pass_timer.ts";
 import { bytesOf, type Place, type Plan } from "./plan.ts";
 import type { ReadyPlan } from "./ready_plan.ts";
 import { RowCopier } from "./row_copier.ts";
@@ -46,6 +47,8 @@ export interface WebGpuDeviceOptions {
    * ones compute the same, far more slowly; tests want them.
    */
   readonly software?: boolean;
+  /** Whether the GPU is to write down how long it computes, where it can. Default false. */
+  readonly timed?: boolean;
 }
 
 /** Where the GPU's memory is, in bytes. */
@@ -75,6 +78,7 @@ export class WebGpuDevice implements Device {
   readonly #compiler: Compiler;
   readonly #rowCopier: RowCopier;
   readonly #turns = new Turns();
+  readonly #timer: PassTimer | undefined;
   #writtenBytes = 0;
   /** Why nothing can be computed any more. */
   #gone: string | undefined;
@@ -88,8 +92,9 @@ export class WebGpuDevice implements Device {
     const name = options.name ?? "webgpu";
     const adapter = await options.gpu.requestAdapter({ powerPreference: "high-performance" });
     if (!adapter) throw new Error(`Cannot open ${name}: no adapter is found`);
+    const wanted: readonly GPUFeatureName[] = options.timed ? [...FEATURES, TIMES] : FEATURES;
     const device = await adapter.requestDevice({
-      requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)),
+      requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
       requiredLimits: Object.fromEntries(LIMITS.map((limit) => [limit, adapter.limits[limit]])),
     });
     return new WebGpuDevice(device, { ...options, name });
@@ -116,6 +121,7 @@ export class WebGpuDevice implements Device {
     this.#tensors = new Tensors(this.name, this.#pool);
     this.#compiler = new Compiler(device, this.#pool, this.#limits);
     this.#rowCopier = new RowCopier(device, this.#limits);
+    this.#timer = device.features.has(TIMES) ? new PassTimer(device) : undefined;
     this.lost = device.lost.then(({ message, reason }) => this.#end(message || reason || "no reason given"));
     device.addEventListener("uncapturederror", (event) => {
       event.preventDefault();
@@ -208,6 +214,16 @@ export class WebGpuDevice implements Device {
     };
   }
 
+  /**
+   * Seconds that the GPU has computed since this was asked last.
+   *
+   * @returns `undefined` if it can't tell, or the device was not opened `timed`.
+   */
+  async computedSeconds(): Promise<number | undefined> {
+    this.#mustBeThere("Cannot read times");
+    return await this.#turns.take(() => this.#timer?.read());
+  }
+
   async close(): Promise<void> {
     await this.#turns.take(() => {
       this.#tensors.clear();
@@ -289,7 +305,7 @@ export class WebGpuDevice implements Device {
     const ground = { at, images: this.#arena.images };
     const encoder = this.#gpu.createCommandEncoder();
     if (plan.steps.length > 0) {
-      const pass = encoder.beginComputePass();
+      const pass = encoder.beginComputePass(this.#timer?.next());
       for (const input of plan.casts.keys()) {
         const shadow = given[input].shadow!;
         if (shadow.stale) ready.encodeCast(pass, input, ground);
@@ -439,6 +455,9 @@ export class WebGpuDevice implements Device {
 
 /** Features that are asked for where the adapter has them. */
 const FEATURES = ["shader-f16"] as const satisfies readonly GPUFeatureName[];
+
+/** Feature of GPUs that write down how long they compute. */
+const TIMES = "timestamp-query";
 
 /** Limits that are raised to what the adapter has. */
 const LIMITS = [

@@ -5,6 +5,7 @@ import { DeviceLost, type DeviceTensor, type HostTensor } from "../device.ts";
 import { differentiate } from "../gradient.ts";
 import { type Graph, GraphBuilder } from "../graph.ts";
 import { Scope } from "../scope.ts";
+import type { WebGpuDevice } from "./device.ts";
 import { elementCount } from "../shapes.ts";
 import { decoder, SMALL } from "../testing/decoder.ts";
 import { type OpenWgsl, WGSL_DEVICES } from "../testing/devices.ts";
@@ -238,6 +239,40 @@ for (const { name, open } of WGSL_DEVICES) {
     scope[Symbol.dispose]();
     assert.equal(device.bytesInUse(), 0);
     await device.close();
+  });
+
+  test("a timed device says how long it computed, and no other does", async (open) => {
+    const program = async (device: WebGpuDevice) => {
+      const compiled = await device.compile(stepGraph(3));
+      const given = { x: device.upload(floats(5000, 1)), total: device.upload(floats(5000, 0)) };
+      return async (runs: number) => {
+        for (let run = 0; run < runs; run++) device.free((await compiled.run(given)).y);
+      };
+    };
+    const untimed = await open();
+    await (await program(untimed))(1);
+    assert.equal(await untimed.computedSeconds(), undefined);
+    await untimed.close();
+
+    let times = false;
+    const device = await open({ timed: true }, (gpu) =>
+      overriding(gpu, (device) => {
+        times = device.features.has("timestamp-query");
+        return device;
+      }));
+    const run = await program(device);
+    if (times) {
+      assert.equal(await device.computedSeconds(), 0);
+      await run(20);
+      assert.ok((await device.computedSeconds())! > 0);
+      assert.equal(await device.computedSeconds(), 0);
+      await run(1025);
+      assert.equal(await device.computedSeconds(), undefined, "not all of them were timed");
+      await run(1);
+      assert.ok((await device.computedSeconds())! > 0);
+    }
+    await device.close();
+    await assert.rejects(device.computedSeconds(), DeviceLost);
   });
 
   test("micro-batches of other sizes compile no kernel anew", async (open) => {
