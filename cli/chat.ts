@@ -85,7 +85,11 @@ export class Chat {
     const all = known
       ? [...this.#tokens, ...tokenizer.encode(text.slice(this.#text.length))]
       : [...tokenizer.encode(text)];
-    const { beginOfText } = tokenizer;
-    return beginOfText === undefined || all[0] === beginOfText ? all : [beginOfText, ...all];
+    return withBeginning(tokenizer, all);
   }
+}
+
+/** Tokens of a text from its beginning, with the one that opens a text where the model was taught one; once. */
+export function withBeginning({ beginOfText }: Tokenizer, tokens: readonly number[]): readonly number[] {
+  return beginOfText === undefined || tokens[0] === beginOfText ? tokens : [beginOfText, ...tokens];
 }

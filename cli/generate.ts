@@ -17,8 +17,9 @@ import {
   type Tokenizer,
 } from "../run/mod.ts";
 import { command, execute, Failure, PROCESS_OUTPUT, UsageError } from "./arguments.ts";
-import { Chat } from "./chat.ts";
+import { Chat, withBeginning } from "./chat.ts";
 import { continueTokens } from "./continuation.ts";
+import type { GenerateEvent } from "./generate_event.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { startLogging } from "./logging.ts";
 import { readChatTemplate, readManifest, readTokenizer } from "./manifest_file.ts";
@@ -180,14 +181,14 @@ async function goOn(
   tokensAfter: (prompt: readonly number[]) => AsyncIterable<DrawnToken>,
 ): Promise<void> {
   const { out } = PROCESS_OUTPUT;
-  const { beginOfText } = tokenizer;
-  const ids = [...beginOfText === undefined ? [] : [beginOfText], ...tokenizer.encode(prompt)];
+  const ids = withBeginning(tokenizer, [...tokenizer.encode(prompt)]);
   const stream = new TextStream(tokenizer);
   if (!json) out(prompt);
   try {
     for await (const { token, logProbability } of tokensAfter(ids)) {
       const piece = tokenizer.endOfText?.includes(token) ? "" : stream.push(token);
-      out(json ? `${JSON.stringify({ kind: "token", token, text: piece, logProbability })}\n` : piece);
+      if (json) tell({ kind: "token", token, text: piece, logProbability });
+      else out(piece);
     }
     if (!json) out(stream.end());
   } finally {
@@ -195,8 +196,12 @@ async function goOn(
   }
 }
 
+function tell(event: GenerateEvent): void {
+  PROCESS_OUTPUT.out(`${JSON.stringify(event)}\n`);
+}
+
 function tellFact(fact: GenerationFact): void {
-  if (fact.kind !== "token") PROCESS_OUTPUT.out(`${JSON.stringify(fact)}\n`);
+  if (fact.kind !== "token") tell(fact);
 }
 
 /** Reads turns until there are no more. */

@@ -14,6 +14,7 @@ import { startInBox } from "./box.ts";
 import { Child } from "./child.ts";
 import type { StageDevices } from "./device_plan.ts";
 import { hostBox } from "./host_box.ts";
+import type { GenerateEvent } from "./generate_event.ts";
 import { fromLine } from "./metrics.ts";
 import { readManifest } from "./manifest_file.ts";
 import { weightFilesHere } from "./weight_files.ts";
@@ -181,14 +182,29 @@ export class LocalSwarm implements AsyncDisposable {
    * @throws {Failure} if the reader fails.
    */
   async generate(prompt: string, flags: readonly string[] = []): Promise<string> {
+    return (await Array.fromAsync(this.#generated(prompt, flags))).join("\n");
+  }
+
+  /**
+   * Goes on with a text, and tells of each token as it comes. Returning early ends the reader.
+   *
+   * @throws {Failure} if the reader fails.
+   */
+  async *generateTokens(
+    prompt: string,
+    flags: readonly string[] = [],
+  ): AsyncGenerator<GenerateEvent, void, void> {
+    for await (const line of this.#generated(prompt, ["--json", ...flags])) yield JSON.parse(line);
+  }
+
+  async *#generated(prompt: string, flags: readonly string[]): AsyncGenerator<string, void, void> {
     const log = join(this.#options.folder, "generate.log");
     const args = ["--prompt", prompt, ...flags];
     const child = this.#start("reader", new URL("./generate.ts", import.meta.url), args, log);
     try {
-      const text = (await Array.fromAsync(child.lines())).join("\n");
+      yield* child.lines();
       const code = await child.ended();
       if (code !== 0) throw new Failure(`The reader failed with code ${code}\n${await tail(log)}`);
-      return text;
     } finally {
       await this.#end(child);
     }
