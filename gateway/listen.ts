@@ -6,7 +6,6 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Readable } from "node:stream";
 import { BODY_MS_MAX, CONNECTIONS_MAX, HEAD_MS_MAX, IDLE_MS_MAX } from "./limits.ts";
 
 /** Where, and within which bounds. */
@@ -69,20 +68,24 @@ async function serve(
   outgoing: ServerResponse,
 ): Promise<void> {
   const gone = new AbortController();
-  outgoing.once("close", () => gone.abort(new DOMException("The client is gone", "AbortError")));
-  outgoing.on("error", () => gone.abort());
-  incoming.on("error", () => gone.abort());
+  const leave = () => gone.abort(new DOMException("The client is gone", "AbortError"));
+  outgoing.once("close", leave);
+  outgoing.on("error", leave);
+  incoming.on("error", leave);
   const request = requestOf(incoming, gone.signal);
   const response = request ? await handle(request) : new Response("Bad request\n", { status: 400 });
-  outgoing.writeHead(response.status, Object.fromEntries(response.headers));
+  // What is left of a body that was given up would be taken for the next request.
+  const isGivenUp = !incoming.complete && incoming.listenerCount("readable") > 0;
+  const headers = Object.fromEntries(response.headers);
+  outgoing.writeHead(response.status, isGivenUp ? { ...headers, connection: "close" } : headers);
   if (incoming.method === "HEAD" || response.body === null) {
     await response.body?.cancel();
     outgoing.end();
   } else {
     await send(response.body, outgoing, gone.signal);
   }
-  // What is left of a body that nobody read would keep the connection from being used again.
-  incoming.resume();
+  // A body that nobody has looked at goes by, so that the connection can be used again.
+  if (!isGivenUp) incoming.resume();
 }
 
 /** Sends as fast as the client takes it. */
@@ -97,6 +100,8 @@ async function send(
     leave();
     reader.cancel().catch(() => {});
   };
+  // The answer broke off: so does the connection, as its end would look like the answer's.
+  reader.closed.catch(() => outgoing.destroy());
   if (gone.aborted) onGone();
   else gone.addEventListener("abort", onGone, { once: true });
   try {
@@ -108,9 +113,21 @@ async function send(
     }
     outgoing.end();
   } catch {
-    // The answer broke off: so does the connection, as its end would look like the answer's.
-    outgoing.destroy();
+    // As above.
   }
+}
+
+/** A body that is read no faster than it is asked for. */
+function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
+  let chunks: AsyncIterator<Uint8Array> | undefined;
+  return new ReadableStream({
+    async pull(controller) {
+      chunks ??= incoming.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]();
+      const { done, value } = await chunks.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+  }, { highWaterMark: 0 });
 }
 
 /** `undefined` if it is none that could be answered. */
@@ -124,7 +141,7 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | un
         [value ?? []].flat().map((one) => [name, one])
       ),
       signal,
-      ...hasBody ? { body: Readable.toWeb(incoming) as ReadableStream<Uint8Array>, duplex: "half" } : {},
+      ...hasBody ? { body: bodyOf(incoming), duplex: "half" } : {},
     });
   } catch (error) {
     // A host that is none, a method that fetch knows no request for.
