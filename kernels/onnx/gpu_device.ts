@@ -83,8 +83,7 @@ export class OnnxGpuDevice implements Device {
   static async open(provider: GpuProvider): Promise<OnnxGpuDevice> {
     const device = new OnnxGpuDevice(provider);
     try {
-      const one = device.upload({ dataType: "f32", shape: [1], data: Float32Array.of(1) }) as Held;
-      (await device.#copy(one, device.#resting)).dispose();
+      await device.#tryOut();
       await device.close();
     } catch (error) {
       const words = error instanceof Error ? error.message : String(error);
@@ -336,7 +335,7 @@ export class OnnxGpuDevice implements Device {
         if (this.#lost) throw this.#lost;
         return await work();
       } catch (error) {
-        throw this.#judge(error);
+        throw await this.#judge(error);
       } finally {
         this.#waiting--;
       }
@@ -345,12 +344,35 @@ export class OnnxGpuDevice implements Device {
     return turn;
   }
 
-  /** The runtime says only in words that the device is gone. */
-  #judge(error: unknown): unknown {
-    if (error instanceof DeviceLost || !(error instanceof Error)) return error;
-    if (!/device (was |is )?lost/i.test(error.message)) return error;
-    this.#lost = new DeviceLost(`Cannot go on with ${this.name}: ${error.message}`);
-    return this.#lost;
+  /**
+   * The runtime has no sign for a device that is gone, and its words differ by provider, driver and version. So
+   * after an error of the runtime's own the device is tried out: one that can't even copy a number is gone.
+   */
+  async #judge(error: unknown): Promise<unknown> {
+    const ours = error instanceof DeviceLost || error instanceof TypeError || error instanceof RangeError;
+    if (ours || !(error instanceof Error)) return error;
+    try {
+      await this.#tryOut();
+      return error;
+    } catch {
+      this.#lost = new DeviceLost(`Cannot go on with ${this.name}: ${error.message}`);
+      return this.#lost;
+    }
+  }
+
+  /** Has the provider copy a number. */
+  async #tryOut(): Promise<void> {
+    const one: Held = {
+      dataType: "f32",
+      shape: [1],
+      host: Float32Array.of(1),
+      remote: undefined,
+      wasRead: false,
+    };
+    const copy = await this.#copy(one, this.#resting);
+    // Only a number that has come back shows that the GPU has computed.
+    await this.#copy({ ...one, ...contentsOf(copy) }, "cpu");
+    copy.dispose();
   }
 
   async #release(session: ort.InferenceSession): Promise<void> {
