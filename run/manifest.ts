@@ -155,7 +155,8 @@ export interface Manifest {
   /**
    * Bits in which devices that can (`--device webgpu` on a GPU with `shader-f16`) keep activations, their
    * gradients and a copy of the weights: half the memory, and sums in 32 all the same. Weights, what is
-   * summed up, and what hosts send each other have 32 bits always. Default `f32`.
+   * summed up, and what hosts send each other have 32 bits always. Numbers past ±65,504 are kept as that, so a
+   * model whose activations go there learns nothing from them. Default `f32`.
    */
   readonly precision: "f32" | "f16";
   /** How tensors are written on the wire. Default `f32`, exact. */

@@ -8,6 +8,6 @@
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.y * groups.x * 256u + id.x;
   if (i < COUNT) {
-    taken[i] = Taken(hidden[u32(at[i / WIDTH]) * WIDTH + i % WIDTH]);
+    taken[i] = Taken(f32(hidden[u32(at[i / WIDTH]) * WIDTH + i % WIDTH]));
   }
 }

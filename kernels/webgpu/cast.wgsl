@@ -7,6 +7,6 @@
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.y * groups.x * 256u + id.x;
   if (i < COUNT) {
-    y[i] = Y(x[i]);
+    y[i] = Y(f32(x[i]));
   }
 }

@@ -8,6 +8,6 @@
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
   let i = id.y * groups.x * 256u + id.x;
   if (i < arrayLength(&rows) * WIDTH) {
-    destination[u32(rows[i / WIDTH]) * WIDTH + i % WIDTH] = Destination(source[i]);
+    destination[u32(rows[i / WIDTH]) * WIDTH + i % WIDTH] = Destination(f32(source[i]));
   }
 }

@@ -27,7 +27,7 @@ import type { ReadyPlan } from "./ready_plan.ts";
 import { RowCopier } from "./row_copier.ts";
 import { type Contents, type Held, Tensors } from "./tensors.ts";
 import { Turns } from "./turns.ts";
-import type { Storage, WgslLimits } from "./writer.ts";
+import { HALF_MAX, type Storage, type WgslLimits } from "./writer.ts";
 
 /** Bytes written to the GPU before they are handed to it; WebGPU holds a copy of them until then. */
 const WRITTEN_BYTES_MAX = 64 * 2 ** 20;
@@ -478,7 +478,8 @@ type MaybePromise<Result> = Result | Promise<Result>;
 /** Halves, and one more where WebGPU would write half a word. */
 function wholeHalves(data: ArrayLike<number>): Float16Array<ArrayBuffer> {
   const halves = new Float16Array(Math.ceil(data.length / 2) * 2);
-  halves.set(data);
+  // As kernels do it. Not a number stays that.
+  for (let i = 0; i < data.length; i++) halves[i] = Math.max(-HALF_MAX, Math.min(HALF_MAX, data[i]));
   return halves;
 }
 

@@ -180,6 +180,61 @@ for (const { name, open } of WGSL_DEVICES) {
     await device.close();
   });
 
+  test("what 16 bits can't hold stays finite, and so do loss and gradients", async (open) => {
+    const device = await open();
+    const builder = new GraphBuilder();
+    const [twice] = (() => {
+      const x = builder.input("x", "f32", ["N"]);
+      return builder.op("add", [x, x]);
+    })();
+    builder.output("y", twice);
+    const outputs = [{ name: "saved", value: twice, saved: true }] as const;
+    const program = await device.compile({ ...builder.build(), outputs }, { precision: "f16" });
+    const given = [40_000, -1e30, 7, 32_753];
+    const x = device.upload(of([4], given));
+    const { saved } = await program.run({ x });
+    const most = device.halves ? 65_504 : Infinity;
+    const held = given.map((element) => Math.max(-most, Math.min(most, 2 * Math.fround(element))));
+    assert.deepEqual([...(await device.download(saved)).data], held);
+    if (device.halves) {
+      device.write(saved, Float32Array.of(1e6, -1e6, Infinity, 2));
+      assert.deepEqual([...(await device.download(saved)).data], [65_504, -65_504, 65_504, 2]);
+    }
+    for (const tensor of [x, saved]) device.free(tensor);
+
+    // Weights of 300 take activations far past the greatest number.
+    const graph = decoder(SMALL);
+    const names = graph.inputs.filter(({ dataType }) => dataType === "f32").map(({ name }) => name);
+    const { forward, backward } = differentiate(graph, { outputs: ["loss"], withRespectTo: names });
+    const compile = (graph: Graph) => device.compile(graph, { precision: "f16" });
+    const [there, back] = await Promise.all([forward, backward].map(compile));
+    const scope = new Scope(device);
+    const inputs: Record<string, DeviceTensor> = {
+      tokens: scope.adopt(device.upload({ dataType: "i32", shape: [1, 9], data: new Int32Array(9).fill(1) })),
+      targets: scope.adopt(
+        device.upload({ dataType: "i32", shape: [1, 9], data: new Int32Array(9).fill(2) }),
+      ),
+      positions: scope.adopt(device.upload({ dataType: "i32", shape: [9], data: new Int32Array(9) })),
+      "loss.gradient": scope.adopt(device.upload(floats(1, 1))),
+    };
+    const draw = drawFrom(3, 300);
+    for (const { name, shape } of graph.inputs.filter(({ name }) => names.includes(name))) {
+      inputs[name] = scope.adopt(device.upload(toHost(draw.floats(...shape as number[]))));
+    }
+    const kept = scope.adoptAll(await there.run(inputs));
+    const gradients = scope.adoptAll(await back.run({ ...inputs, ...kept }));
+    let greatest = 0;
+    for (const [name, tensor] of Object.entries({ ...kept, ...gradients })) {
+      for (const element of (await device.download(tensor)).data) {
+        assert.ok(Number.isFinite(element), `${name} holds ${element}`);
+        if (name in kept) greatest = Math.max(greatest, Math.abs(element));
+      }
+    }
+    assert.ok(greatest >= 65_504, `${greatest}`);
+    scope[Symbol.dispose]();
+    await device.close();
+  });
+
   test("saved tensors are written and read as floats, whatever they are kept in", async (open) => {
     const device = await open();
     const builder = new GraphBuilder();

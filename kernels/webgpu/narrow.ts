@@ -2,7 +2,9 @@
  * What a run with precision `f16` keeps in 16 bits: activations and their
  * gradients, and a copy of the weights. What has to be exact keeps 32: sums over
  * a micro-batch (the gradients of weights, the loss), what leaves for other
- * machines, and what its row says.
+ * machines, and what its row says. What is beyond the greatest number of 16 bits,
+ * 65,504, is kept as that (`shader.ts`): a run that gets there goes on with
+ * finite numbers, if wrong ones, and says so by its loss.
  */
 
 import type { Graph, Value } from "../graph.ts";

@@ -3,7 +3,7 @@
  * specialised by. It reads files and compiles nothing.
  */
 
-import type { Dispatch } from "./writer.ts";
+import { type Dispatch, HALF_MAX } from "./writer.ts";
 
 /** What a kernel's files say, by their address. */
 export class ShaderFiles {
@@ -38,7 +38,13 @@ export class ShaderFiles {
     for (const [name, value] of Object.entries(constants)) lines.push(constant(name, value));
     for (const [name, value] of Object.entries(floats)) lines.push(float(name, value));
     for (const [name, numbers] of Object.entries(tables)) lines.push(table(name, numbers));
-    const texts = source.map(({ href }) => this.#texts.get(href)!);
+    let texts = source.map(({ href }) => this.#texts.get(href)!);
+    const halves = Object.keys(types).filter((name) => types[name] === "f16");
+    if (halves.length > 0) {
+      lines.push(TO_HALF);
+      const stores = new RegExp(`\\b(vec4<)?(${halves.join("|")})>?\\(`, "g");
+      texts = texts.map((text) => text.replaceAll(stores, (_all, four) => four ? "fourHalves_(" : "half_("));
+    }
     const names = Object.keys(sizes);
     if (names.length === 0) return [...lines, ...texts].join("\n");
     const members = names.map((name) => `${name}: u32`).join(", ");
@@ -47,6 +53,14 @@ export class ShaderFiles {
     return [...lines, ...texts.map((text) => text.replaceAll(words, "sizes_.$1"))].join("\n");
   }
 }
+
+/**
+ * How 16 bits take what is beyond their greatest number: as that number. Infinity would make the next
+ * difference NaN, and WGSL leaves open what becomes of it.
+ */
+const TO_HALF = `const HALF_MAX_ = ${HALF_MAX}.0;
+fn half_(value: f32) -> f16 { return f16(clamp(value, -HALF_MAX_, HALF_MAX_)); }
+fn fourHalves_(value: vec4f) -> vec4h { return vec4h(clamp(value, vec4f(-HALF_MAX_), vec4f(HALF_MAX_))); }`;
 
 async function read(href: string): Promise<string> {
   try {

@@ -2,6 +2,12 @@ import assert from "node:assert/strict";
 import { ShaderFiles } from "./shader.ts";
 import type { Dispatch } from "./writer.ts";
 
+const HALF_LINES = [
+  "const HALF_MAX_ = 65504.0;",
+  "fn half_(value: f32) -> f16 { return f16(clamp(value, -HALF_MAX_, HALF_MAX_)); }",
+  "fn fourHalves_(value: vec4f) -> vec4h { return vec4h(clamp(value, vec4f(-HALF_MAX_), vec4f(HALF_MAX_))); }",
+];
+
 const EMPTY: Dispatch = { source: [], bindings: [], workgroups: [1, 1, 1] };
 
 Deno.test("numbers become literals of their type", () => {
@@ -23,7 +29,20 @@ Deno.test("numbers become literals of their type", () => {
     "const ONE: f32 = 1f;",
     "const ALL: f32 = -3f;",
     "const LOOKED_UP = array<u32, 2>(7u, 4294967295u);",
+    ...HALF_LINES,
   ]);
+});
+
+Deno.test("what 16 bits can't hold is stored as the greatest that they can", async () => {
+  const files = new ShaderFiles();
+  const source = ["./cast.wgsl", "../ops/matrix_access_vector.wgsl"].map((path) =>
+    new URL(path, import.meta.url)
+  );
+  await files.load(source);
+  const text = files.textOf({ ...EMPTY, source, types: { X: "f32", Y: "f16", Output: "f16", Left: "f16" } });
+  assert.ok(text.includes("y[i] = half_(f32(x[i]));"));
+  assert.match(text, /output\[.*\] = fourHalves_\(value\);/);
+  assert.ok(text.includes("var<storage, read> left: array<vec4<Left>>;"));
 });
 
 Deno.test("sizes are read where the files name them", async () => {

@@ -8,6 +8,9 @@
 /** How the elements of a tensor lie in the device's memory. */
 export type Storage = "f32" | "f16" | "i32";
 
+/** The greatest number of 16 bits. What is beyond it is stored as it. */
+export const HALF_MAX = 65_504;
+
 /** A tensor of a plan: an input or output of the op, or scratch space. */
 export interface WgslTensor {
   /** Of its elements. Interior values are `f16` where the run asks for it and the adapter can. */
@@ -64,7 +67,10 @@ export interface Dispatch {
   readonly floats?: Readonly<Record<string, number>>;
   /** Unsigned numbers of 32 bits that the files look up: each becomes a constant array. */
   readonly tables?: Readonly<Record<string, Uint32Array>>;
-  /** Element types by the names that the files give them, as in `{ X: x.storage }`. */
+  /**
+   * Element types by the names that the files give them, as in `{ X: x.storage }`. A file loads `f32(x[i])` and
+   * stores `X(value)` or `vec4<X>(value)`, where `value` is of `f32`.
+   */
   readonly types?: Readonly<Record<string, Storage>>;
   /**
    * What `@group(0) @binding(0)`, `(1)`, … are, in their order. A file declares those that it only reads
