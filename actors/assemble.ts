@@ -15,6 +15,7 @@ import { ActorSystem } from "./core/system.ts";
 import type { TraceSink } from "./core/trace.ts";
 import { coordinator } from "./coordinator.ts";
 import { type Generates, type GenerationFact, GenerationFailed } from "./generation.ts";
+import { exporter, type WeightSink } from "./exporter.ts";
 import { type Departure, host, type HostStatus, type PledgeStore, type SnapshotStore } from "./host.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
 import { fromFrame, type Message, recipientOf, type RemoteMessage, toFrame } from "./messages.ts";
@@ -36,7 +37,7 @@ import {
   stageFlopsPerToken,
   updateScale,
 } from "../run/mod.ts";
-import { type Stage, stageLayout } from "../stages/mod.ts";
+import { checkStateManifest, type Stage, stageLayout } from "../stages/mod.ts";
 
 /** What every peer is built from, whatever its roles. */
 export interface PeerParts {
@@ -105,6 +106,8 @@ export interface HostParts {
   readonly pledges?: PledgeStore;
   /** Optimizer steps between two snapshots. Default: 10. */
   readonly snapshotEverySteps?: number;
+  /** Whether the state is given to those who say that they take it out of the run. Default: it is. */
+  readonly mayExport?: boolean;
   /** Told of each change of what the host's owner sees. */
   readonly onChange?: (status: HostStatus) => void;
 }
@@ -159,6 +162,7 @@ export function assembleHost(parts: PeerParts, add: HostParts): HostPeer {
       snapshots: add.snapshots,
       pledges: add.pledges,
       snapshotEverySteps: add.snapshotEverySteps ?? SNAPSHOT_EVERY_STEPS,
+      mayExport: add.mayExport,
       onChange: add.onChange,
       onLeft: left.resolve,
     }),
@@ -292,6 +296,43 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
       return stream.tokens;
     },
   };
+}
+
+/** What an exporter adds. */
+export interface ExporterParts {
+  /** Stages whose weights are wanted. */
+  readonly stages: readonly number[];
+  /** States of one step were found, by stage; says where their pieces go. */
+  readonly open: (
+    step: number,
+    states: ReadonlyMap<number, string>,
+  ) => Promise<ReadonlyMap<number, WeightSink>>;
+}
+
+/** A peer that takes weights out of a run. */
+export interface ExporterPeer extends Peer {
+  /** Resolves when all pieces are where they belong; rejects if that can't be. */
+  readonly done: Promise<void>;
+}
+
+/** A peer that fetches the states of stages, to be used outside of the run. */
+export function assembleExporter(parts: PeerParts, add: ExporterParts): ExporterPeer {
+  const { manifest } = parts;
+  const layouts = partition(manifest).map((slice) => stageLayout(manifest.model, slice));
+  const end = Promise.withResolvers<void>();
+  end.promise.catch(() => {});
+  const { system: _, ...peer } = assemble(parts, "none", [
+    exporter({
+      run: manifestHash(manifest),
+      stages: add.stages,
+      verify: parts.verify,
+      firstStates: manifest.weights.kind === "random" ? undefined : manifest.weights.states,
+      check: (stage, state) => checkStateManifest(layouts[stage], state),
+      open: add.open,
+      onEnd: (error) => error === undefined ? end.resolve() : end.reject(error),
+    }),
+  ]);
+  return { ...peer, done: end.promise };
 }
 
 function assemble(

@@ -24,6 +24,7 @@ import {
   SECONDS_PER_MICRO_BATCH_MAX,
 } from "./limits.ts";
 import {
+  askerOf,
   type Message,
   type MessageOf,
   type RemoteMessage,
@@ -124,6 +125,8 @@ export interface HostOptions {
   readonly pledges?: PledgeStore;
   /** Steps between two snapshots. */
   readonly snapshotEverySteps: number;
+  /** Whether the state is given to those who say that they take it out of the run. Default: it is. */
+  readonly mayExport?: boolean;
   /** Told what a person wants to know: stage, state and count of work. */
   readonly onChange?: (status: HostStatus) => void;
   /** Told once, when this host was told to leave and is not needed any more. */
@@ -229,7 +232,7 @@ class Host implements Role {
   #dispatch: Dispatch;
   readonly #donation: Donation;
   /** Who waits for a copy of which state: each once, however often it asks. */
-  readonly #askers = new Map<PeerId, string>();
+  readonly #askers = new Map<PeerId, MessageOf<"stateRequest">>();
   readonly #held = new Map<string, Held>();
   #workload = new Workload();
   readonly #sessions: Serving;
@@ -359,6 +362,8 @@ class Host implements Role {
         return this.#toCoordinator({ ...message, kind: "reduceFailed" });
       case "stateRequest":
         return this.#onStateRequest(from, message);
+      case "exportRequest":
+        return this.#onExportRequest(from);
       case "pieceRequest":
         return this.#donation.onPieceRequest(from, message);
       case "stateOffer":
@@ -755,36 +760,74 @@ class Host implements Role {
       ));
   }
 
-  #onStateRequest(from: PeerId, { stateHash }: MessageOf<"stateRequest">): void {
-    if (this.#donation.holds(stateHash)) return this.#donation.offer(from);
+  #onStateRequest(from: PeerId, message: MessageOf<"stateRequest">): void {
+    const { purpose, stateHash } = message;
+    if (purpose === "export" && !this.#mayExport) return this.#refuseExport(from);
+    if (this.#donation.holds(stateHash)) return this.#donation.offer(from, purpose);
     const stage = this.#stage;
-    const gone = (wanted = stateHash) => {
-      this.#context.tell({ peer: from, actor: "host" }, {
+    const gone = ({ purpose, stateHash } = message) => {
+      this.#context.tell({ peer: from, actor: askerOf(purpose) }, {
         kind: "stateGone",
-        stateHash: wanted,
+        purpose,
+        stateHash,
         reason: `this host stands at step ${stage?.step ?? 0}`,
       });
     };
-    if (stage === undefined || this.#manifest?.stateHash !== stateHash) return gone();
+    if (stage === undefined || !this.#holds(stateHash)) return gone();
     const waits = this.#askers.has(from);
     if (!waits && this.#askers.size >= REPLICAS_MAX) return gone();
-    this.#askers.set(from, stateHash);
+    this.#askers.set(from, message);
     if (waits) return;
     this.#enqueue(CONTROL, () => {
       const wanted = this.#askers.get(from)!;
       this.#askers.delete(from);
-      if (this.#donation.holds(wanted)) return this.#donation.offer(from);
-      if (this.#manifest?.stateHash !== wanted) return gone(wanted);
+      if (this.#donation.holds(wanted.stateHash)) return this.#donation.offer(from, wanted.purpose);
+      if (!this.#holds(wanted.stateHash)) return gone(wanted);
       this.#jobs.start(
         { kind: "export", amount: stage.parameters },
-        () => stage.exportState(),
+        () =>
+          this.#manifest?.stateHash === wanted.stateHash
+            ? stage.exportState()
+            : this.#options.snapshots!.load(stage.index, wanted.stateHash),
         ({ manifest, bytes }) => {
           this.#donation.keep(manifest, bytes);
-          this.#donation.offer(from);
+          this.#donation.offer(from, wanted.purpose);
         },
         () => gone(wanted),
       );
     });
+  }
+
+  /** Whether it stands at this state, or has it on its disk. */
+  #holds(wanted: string): boolean {
+    return this.#manifest?.stateHash === wanted ||
+      this.#snapshots.some(({ stateHash }) => stateHash === wanted);
+  }
+
+  /** The states that can be had of this host, with what proves them: whoever asks need not believe it. */
+  #onExportRequest(from: PeerId): void {
+    if (!this.#mayExport) return this.#refuseExport(from);
+    const stage = this.#stage;
+    if (stage === undefined || this.#opening) return;
+    const present = this.#manifest === undefined
+      ? []
+      : [{ step: stage.step, stateHash: this.#manifest.stateHash, proof: this.#proof ?? null }];
+    const kept = this.#snapshots.filter(({ stateHash }) => stateHash !== this.#manifest?.stateHash)
+      .map(({ step, stateHash, proof }) => ({ step, stateHash, proof: proof ?? null }));
+    this.#context.tell({ peer: from, actor: "exporter" }, {
+      kind: "exportable",
+      stage: stage.index,
+      states: [...present, ...kept],
+    });
+  }
+
+  get #mayExport(): boolean {
+    return this.#options.mayExport ?? true;
+  }
+
+  #refuseExport(from: PeerId): void {
+    const reason = "its owner does not let it be exported";
+    this.#context.tell({ peer: from, actor: "exporter" }, { kind: "exportRefused", reason });
   }
 
   // --- the coordinator ----------------------------------------------------------------------------

@@ -324,8 +324,8 @@ Deno.test("whoever asks for the state again and again gets one offer, and one co
   hosting.deliver("trainer", forward());
   await hosting.pass(1);
   for (let i = 0; i < 100; i++) {
-    hosting.deliver("flood", { kind: "stateRequest", stateHash: HASH });
-    hosting.deliver("joiner", { kind: "stateRequest", stateHash: HASH });
+    hosting.deliver("flood", { kind: "stateRequest", purpose: "join", stateHash: HASH });
+    hosting.deliver("joiner", { kind: "stateRequest", purpose: "join", stateHash: HASH });
   }
   await hosting.pass(10 * WORK_MS);
   assert.deepEqual(hosting.of("stateOffer").map(({ to }) => to), ["flood", "joiner"]);

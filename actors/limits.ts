@@ -148,6 +148,13 @@ export const DONATION_LEASE_MS = 15_000;
 /** A donor that owes something and is silent for so long is dropped: a piece over an uplink of 1 Mb/s, and some. */
 export const DONOR_SILENCE_MS = 10_000;
 
+/** Hosts that keep a whole model's states are asked so often whether there is one of one step, */
+export const EXPORT_ASK_MS = 2000;
+/** and for so long: a look for hosts, and a step of a large model. */
+export const EXPORT_SEARCH_MS_MAX = 90_000;
+/** When all known hosts of a stage have refused, others that may come are waited for so long. */
+export const EXPORT_REFUSED_MS = 10_000;
+
 /** Pieces that a joining host has asked for and not got. */
 export const PIECES_IN_FLIGHT_MAX = 4;
 

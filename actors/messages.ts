@@ -100,6 +100,17 @@ export type Held = z.infer<typeof held>;
 /** Names one all-reduce: a term's rounds are its own. */
 const total = z.strictObject({ term: count, round: count });
 
+/** What a state is wanted for: to hold its stage, or to be used outside of the run. */
+const purpose = z.enum(["join", "export"]);
+
+/** What a state is wanted for, see the schema. */
+export type StatePurpose = z.infer<typeof purpose>;
+
+/** The actor that wants a state for this. */
+export function askerOf(purpose: StatePurpose): string {
+  return purpose === "join" ? "host" : "exporter";
+}
+
 /** Names one session, for all hosts of its path: drawn by its home, never used again. */
 const session = z.string().regex(/^[0-9a-f]{32}$/);
 
@@ -354,19 +365,34 @@ const schemas = [
   }),
 
   // --- state ------------------------------------------------------------------------------------
-  z.strictObject({ kind: z.literal("stateRequest"), stateHash: hash }),
+  /** Host, or exporter, to host: have you this state? */
+  z.strictObject({ kind: z.literal("stateRequest"), purpose, stateHash: hash }),
   z.strictObject({
     kind: z.literal("stateOffer"),
+    purpose,
     stateHash: hash,
     step: count,
     pieces: z.array(hash).max(STATE_PIECES_MAX).readonly(),
     pieceBytes: count,
     bytes: count,
   }),
-  z.strictObject({ kind: z.literal("stateGone"), stateHash: hash, reason }),
-  z.strictObject({ kind: z.literal("pieceRequest"), stateHash: hash, piece: count }),
+  z.strictObject({ kind: z.literal("stateGone"), purpose, stateHash: hash, reason }),
+  z.strictObject({ kind: z.literal("pieceRequest"), purpose, stateHash: hash, piece: count }),
   /** Tensor: `bytes`. */
-  z.strictObject({ kind: z.literal("piece"), stateHash: hash, piece: count }),
+  z.strictObject({ kind: z.literal("piece"), purpose, stateHash: hash, piece: count }),
+  /** Exporter to host: which states could be had of you, to be used outside of the run? */
+  z.strictObject({ kind: z.literal("exportRequest") }),
+  z.strictObject({
+    kind: z.literal("exportable"),
+    stage,
+    states: z.array(z.strictObject({
+      step: count,
+      stateHash: hash,
+      /** What is known of who signed it; `null` for the state before the first step. */
+      proof: stateProofSchema.nullable(),
+    })).max(SNAPSHOTS_OFFERED_MAX + 1).readonly(),
+  }),
+  z.strictObject({ kind: z.literal("exportRefused"), reason }),
 
   // --- the step ---------------------------------------------------------------------------------
   /** Coordinator: the table is full; seal this round and say what you hold. */
@@ -588,10 +614,13 @@ const RECIPIENT = {
   restore: "host",
   accepted: "host",
   stateRequest: "host",
-  stateOffer: "host",
-  stateGone: "host",
+  stateOffer: "asker",
+  stateGone: "asker",
   pieceRequest: "host",
-  piece: "host",
+  piece: "asker",
+  exportRequest: "host",
+  exportable: "exporter",
+  exportRefused: "exporter",
   prepare: "host",
   fence: "host",
   leftOut: "host",
@@ -627,6 +656,7 @@ const RECIPIENT = {
 /** The actor that a message from another peer is for. */
 export function recipientOf(message: RemoteMessage): string {
   const role = RECIPIENT[message.kind];
+  if (role === "asker") return askerOf((message as { purpose: StatePurpose }).purpose);
   if (role !== "previous hop") return role;
   return (message as { stage: number }).stage > 0 ? "host" : "trainer";
 }

@@ -45,6 +45,7 @@ Deno.test("a message survives the way into a frame and back", () => {
   const { targets: _, ...untargeted } = FORWARD as Extract<RemoteMessage, { kind: "forward" }>;
   const piece: RemoteMessage = {
     kind: "piece",
+    purpose: "join",
     stateHash: "b".repeat(64),
     piece: 4,
     bytes: new Uint8Array([1, 2]),

@@ -4,18 +4,19 @@
  * once. Every piece is checked against the manifest, and the manifest against
  * the hash that was asked for; no donor's word is believed. What has arrived
  * outlives a transfer that breaks. It holds one state in memory, or two while
- * pieces of an earlier transfer are looked through, and never more.
+ * pieces of an earlier transfer are looked through, and never more; or none, where
+ * pieces go elsewhere as they come.
  */
 
 import { createHash } from "node:crypto";
 import type { Context, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { DONATION_LEASE_MS, DONOR_SILENCE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
-import type { Message, MessageOf } from "./messages.ts";
+import { askerOf, type Message, type MessageOf, type StatePurpose } from "./messages.ts";
 import { reasonOf } from "./role.ts";
 
 /** What a state is made of, as its offer says it. */
-type StateManifest = Omit<MessageOf<"stateOffer">, "kind">;
+type StateManifest = Omit<MessageOf<"stateOffer">, "kind" | "purpose">;
 
 /** The name of the timers of a transfer, for the host that owns it. */
 export const TRANSFER_TIMER = "transfer";
@@ -30,10 +31,20 @@ export interface Remains {
   readonly arrived: ReadonlySet<number>;
 }
 
+/** Where pieces go, one by one, that are not to be held in memory. */
+export interface PieceSink {
+  /** How many are wanted: those from 0 up to, but not with, this. */
+  readonly pieces: number;
+  /** Takes one that is what its name says, and tells when there is room for another. */
+  keep(piece: number, bytes: Uint8Array, kept: () => void): void;
+}
+
 /** A state on its way to this host. */
 export class Transfer {
   readonly stateHash: string;
   readonly #context: Context<Message>;
+  readonly #purpose: StatePurpose;
+  readonly #sink: PieceSink | undefined;
   readonly #check: (manifest: StateManifest) => void;
   readonly #whole: (manifest: StateManifest, bytes: Uint8Array) => void;
   readonly #failed: (reason: string) => void;
@@ -47,6 +58,8 @@ export class Transfer {
   readonly #asked = new Map<number, PeerId>();
   readonly #arrived = new Set<number>();
   #missing: number[] = [];
+  /** Pieces that the sink has not kept yet. */
+  #keeping = 0;
   #manifest: StateManifest | undefined;
   #bytes: Uint8Array = new Uint8Array(0);
   #turn = 0;
@@ -59,6 +72,7 @@ export class Transfer {
     readonly donors: readonly PeerId[];
     /** Throws unless the manifest is sound in itself and of this stage. */
     readonly check: (manifest: StateManifest) => void;
+    /** With a sink the bytes are none. */
     readonly whole: (manifest: StateManifest, bytes: Uint8Array) => void;
     readonly failed: (reason: string) => void;
     /** The manifest is known: whoever has pieces of it already may hand them in, see {@link Transfer.reuse}. */
@@ -67,8 +81,14 @@ export class Transfer {
     readonly remains?: Remains;
     /** Who has lied in earlier transfers; whoever lies in this one is added. */
     readonly liars?: Set<PeerId>;
+    /** Default: to hold the stage. */
+    readonly purpose?: StatePurpose;
+    /** Without it the state is held in memory. */
+    readonly sink?: PieceSink;
   }) {
     this.#context = options.context;
+    this.#purpose = options.purpose ?? "join";
+    this.#sink = options.sink;
     this.stateHash = options.stateHash;
     this.#check = options.check;
     this.#whole = options.whole;
@@ -105,16 +125,18 @@ export class Transfer {
   reuse(found: ReadonlyMap<string, Uint8Array>): void {
     const manifest = this.#manifest;
     if (this.#over || manifest === undefined) return;
-    for (const piece of this.#missing) {
+    const isHere = (piece: number) => {
       const bytes = found.get(manifest.pieces[piece]);
-      if (bytes !== undefined && this.#isPiece(manifest, piece, bytes)) this.#keep(manifest, piece, bytes);
-    }
-    this.#missing = this.#missing.filter((piece) => !this.#arrived.has(piece));
+      return bytes !== undefined && this.#isPiece(manifest, piece, bytes);
+    };
+    const { true: here = [], false: missing = [] } = Object.groupBy(this.#missing, (it) => `${isHere(it)}`);
+    this.#missing = missing;
+    for (const piece of here) this.#keep(manifest, piece, found.get(manifest.pieces[piece])!);
     this.#endIfWhole();
   }
 
   /** A donor offers. */
-  onOffer(from: PeerId, { kind: _, ...manifest }: MessageOf<"stateOffer">): void {
+  onOffer(from: PeerId, { kind: _, purpose: __, ...manifest }: MessageOf<"stateOffer">): void {
     if (manifest.stateHash !== this.stateHash || !this.#donors.has(from) || this.#offered.includes(from)) {
       return;
     }
@@ -171,6 +193,8 @@ export class Transfer {
   onTimer(): void {
     const owing = this.#asked.size === 0 ? [...this.#donors] : [...new Set(this.#asked.values())];
     this.#touch();
+    // Nobody is asked for more than there is room for.
+    if (this.#asked.size === 0 && this.#keeping > 0) return;
     for (const donor of owing) this.drop(donor, `it was silent for ${DONOR_SILENCE_MS} ms`);
   }
 
@@ -190,8 +214,11 @@ export class Transfer {
   }
 
   #request(donor: PeerId): void {
-    const { stateHash } = this;
-    const sent = this.#context.tell({ peer: donor, actor: "host" }, { kind: "stateRequest", stateHash });
+    const sent = this.#context.tell({ peer: donor, actor: "host" }, {
+      kind: "stateRequest",
+      purpose: this.#purpose,
+      stateHash: this.stateHash,
+    });
     if (!sent) this.drop(donor, "it can't be reached");
   }
 
@@ -203,8 +230,9 @@ export class Transfer {
     if (remains?.manifest.stateHash === manifest.stateHash) {
       this.#bytes = remains.bytes;
       for (const piece of remains.arrived) this.#arrived.add(piece);
-    } else this.#bytes = new Uint8Array(manifest.bytes);
-    this.#missing = manifest.pieces.flatMap((_, piece) => this.#arrived.has(piece) ? [] : [piece]).reverse();
+    } else if (this.#sink === undefined) this.#bytes = new Uint8Array(manifest.bytes);
+    const wanted = [...manifest.pieces.keys()].slice(0, this.#sink?.pieces);
+    this.#missing = wanted.filter((piece) => !this.#arrived.has(piece)).reverse();
     if (remains !== undefined && remains.bytes !== this.#bytes) {
       this.reuse(
         new Map([...remains.arrived].map((piece) => {
@@ -226,30 +254,46 @@ export class Transfer {
 
   /** Pieces of one name are one: moments of zero are most of a state that has taken no step. */
   #keep({ pieces, pieceBytes }: StateManifest, piece: number, bytes: Uint8Array): void {
-    const same = this.#missing.filter((other) => pieces[other] === pieces[piece]);
+    const same = this.#missing.filter((other) => pieces[other] === pieces[piece] && other !== piece);
+    if (same.length > 0) this.#missing = this.#missing.filter((other) => !same.includes(other));
     for (const each of [piece, ...same]) {
+      if (this.#sink !== undefined) {
+        this.#keeping++;
+        this.#sink.keep(each, bytes, () => this.#kept(each));
+        continue;
+      }
       this.#bytes.set(bytes, each * pieceBytes);
       this.#arrived.add(each);
     }
-    if (same.length > 0) this.#missing = this.#missing.filter((piece) => !this.#arrived.has(piece));
+  }
+
+  #kept(piece: number): void {
+    this.#keeping--;
+    this.#arrived.add(piece);
+    if (this.#over) return;
+    this.#touch();
+    this.#endIfWhole();
+    this.#ask();
   }
 
   #endIfWhole(): void {
-    if (this.#over || this.#manifest === undefined || this.#arrived.size < this.#manifest.pieces.length) {
-      return;
-    }
+    if (this.#over || this.#manifest === undefined) return;
+    if (this.#arrived.size < (this.#sink?.pieces ?? this.#manifest.pieces.length)) return;
     this.cancel();
     this.#whole(this.#manifest, this.#bytes);
   }
 
   #ask(): void {
-    while (!this.#over && this.#missing.length > 0 && this.#asked.size < PIECES_IN_FLIGHT_MAX) {
+    while (
+      !this.#over && this.#missing.length > 0 && this.#asked.size + this.#keeping < PIECES_IN_FLIGHT_MAX
+    ) {
       const donor = this.#offered[this.#turn++ % Math.max(1, this.#offered.length)];
       if (donor === undefined) return;
       const piece = this.#missing.pop()!;
       this.#asked.set(piece, donor);
       const sent = this.#context.tell({ peer: donor, actor: "host" }, {
         kind: "pieceRequest",
+        purpose: this.#purpose,
         stateHash: this.stateHash,
         piece,
       });
@@ -296,24 +340,33 @@ export class Donation {
   }
 
   /** Offers the copy. */
-  offer(to: PeerId): void {
+  offer(to: PeerId, purpose: StatePurpose): void {
     if (this.#kept === undefined) return;
     this.#extend();
-    this.#context.tell({ peer: to, actor: "host" }, { kind: "stateOffer", ...this.#kept.manifest });
+    this.#context.tell({ peer: to, actor: askerOf(purpose) }, {
+      kind: "stateOffer",
+      purpose,
+      ...this.#kept.manifest,
+    });
   }
 
   /** Sends a piece, or says that it is gone. */
-  onPieceRequest(from: PeerId, { stateHash, piece }: MessageOf<"pieceRequest">): void {
+  onPieceRequest(from: PeerId, { purpose, stateHash, piece }: MessageOf<"pieceRequest">): void {
     const kept = this.#kept;
-    const to = { peer: from, actor: "host" };
+    const to = { peer: from, actor: askerOf(purpose) };
     if (kept?.manifest.stateHash !== stateHash || piece >= kept.manifest.pieces.length) {
-      this.#context.tell(to, { kind: "stateGone", stateHash, reason: "this host keeps no copy of it" });
+      this.#context.tell(to, {
+        kind: "stateGone",
+        purpose,
+        stateHash,
+        reason: "this host keeps no copy of it",
+      });
       return;
     }
     this.#extend();
     const start = piece * kept.manifest.pieceBytes;
     const bytes = kept.bytes.subarray(start, Math.min(start + kept.manifest.pieceBytes, kept.manifest.bytes));
-    this.#context.tell(to, { kind: "piece", stateHash, piece, bytes });
+    this.#context.tell(to, { kind: "piece", purpose, stateHash, piece, bytes });
   }
 
   /** Nobody asked for a while. */

@@ -6,9 +6,9 @@ import type { ActorSystem } from "./core/system.ts";
 import { DONATION_LEASE_MS, DONOR_SILENCE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { behaviour } from "./role.ts";
-import { Donation, type Remains, Transfer } from "./state_transfer.ts";
+import { Donation, type PieceSink, type Remains, Transfer } from "./state_transfer.ts";
 
-type Manifest = Omit<MessageOf<"stateOffer">, "kind">;
+type Manifest = Omit<MessageOf<"stateOffer">, "kind" | "purpose">;
 
 const PIECE_BYTES = 64;
 
@@ -64,6 +64,7 @@ class Fetching {
       readonly remains?: Remains;
       readonly liars?: Set<string>;
       readonly found?: ReadonlyMap<string, Uint8Array>;
+      readonly sink?: PieceSink;
     } = {},
   ) {
     const { clock } = this.simulation;
@@ -92,7 +93,7 @@ class Fetching {
         return {
           receive({ from, message }) {
             if (message.kind === "timer") donation.onTimer();
-            if (message.kind === "stateRequest") donation.offer(from);
+            if (message.kind === "stateRequest") donation.offer(from, message.purpose);
             if (message.kind === "pieceRequest") donation.onPieceRequest(from, message);
           },
         };
@@ -119,6 +120,7 @@ class Fetching {
         donors: options.first ?? donors,
         remains: options.remains,
         liars: options.liars,
+        sink: options.sink,
         described: () => transfer.reuse(options.found ?? new Map()),
         check: (manifest) => {
           if (stateHashOf(manifest) !== manifest.stateHash) throw new TypeError("Cannot believe manifest");
@@ -182,6 +184,39 @@ Deno.test("of pieces that are the same one is enough", async () => {
     const distinct = new Set(fetching.state.manifest.pieces).size;
     const { length } = fetching.asked;
     assert.ok(length >= distinct && length < distinct + PIECES_IN_FLIGHT_MAX, `asked ${length}, ${distinct}`);
+  }
+});
+
+Deno.test("a sink gets the pieces that it wants, each once, and never more than it has room for", async () => {
+  for (const zerosFrom of [undefined, 3 * PIECE_BYTES]) {
+    const kept: number[] = [];
+    let held = 0;
+    let mostHeld = 0;
+    const pieces = 12;
+    const fetching: Fetching = new Fetching(["a", "b"], {
+      zerosFrom,
+      sink: {
+        pieces,
+        keep(piece, bytes, done) {
+          const from = piece * PIECE_BYTES;
+          assert.deepEqual(bytes, fetching.state.bytes.slice(from, from + PIECE_BYTES));
+          mostHeld = Math.max(mostHeld, ++held);
+          // Slower than donors are patient.
+          fetching.simulation.clock.after(DONOR_SILENCE_MS + 1000, () => {
+            held--;
+            kept.push(piece);
+            done();
+          });
+        },
+      },
+    });
+    fetching.transfer.start();
+    await fetching.run(1_000_000);
+    assert.deepEqual([...kept].sort((a, b) => a - b), Array.from({ length: pieces }, (_, piece) => piece));
+    assert.equal(fetching.ends.length, 1);
+    assert.equal((fetching.ends[0] as Uint8Array).length, 0, "nothing is held");
+    // Of one content they come at once.
+    if (zerosFrom === undefined) assert.ok(mostHeld <= PIECES_IN_FLIGHT_MAX, `${mostHeld} held`);
   }
 });
 
@@ -251,7 +286,7 @@ const LIES: [string, Fault][] = [
     "takes its offer back",
     (donor, message) =>
       donor === "a" && message.kind === "piece"
-        ? { kind: "stateGone", stateHash: message.stateHash, reason: "changed my mind" }
+        ? { kind: "stateGone", purpose: "join", stateHash: message.stateHash, reason: "changed my mind" }
         : message,
   ],
 ];
@@ -303,12 +338,29 @@ Deno.test("strangers, late pieces and pieces that nobody asked for change nothin
   const { stateHash } = manifest;
   const intrude = () => {
     const own = bytes.slice(0, PIECE_BYTES);
-    fetching.transfer.onOffer("stranger", { kind: "stateOffer", ...manifest });
-    fetching.transfer.onOffer("a", { kind: "stateOffer", ...manifest, stateHash: sha256("another") });
-    fetching.transfer.onPiece("stranger", { kind: "piece", stateHash, piece: 0, bytes: own });
-    fetching.transfer.onPiece("a", { kind: "piece", stateHash, piece: 19, bytes: new Uint8Array(1) });
-    fetching.transfer.onPiece("a", { kind: "piece", stateHash, piece: 1e9, bytes: own });
-    fetching.transfer.onGone("stranger", { kind: "stateGone", stateHash, reason: "" });
+    fetching.transfer.onOffer("stranger", { kind: "stateOffer", purpose: "join", ...manifest });
+    fetching.transfer.onOffer("a", {
+      kind: "stateOffer",
+      purpose: "join",
+      ...manifest,
+      stateHash: sha256("another"),
+    });
+    fetching.transfer.onPiece("stranger", {
+      kind: "piece",
+      purpose: "join",
+      stateHash,
+      piece: 0,
+      bytes: own,
+    });
+    fetching.transfer.onPiece("a", {
+      kind: "piece",
+      purpose: "join",
+      stateHash,
+      piece: 19,
+      bytes: new Uint8Array(1),
+    });
+    fetching.transfer.onPiece("a", { kind: "piece", purpose: "join", stateHash, piece: 1e9, bytes: own });
+    fetching.transfer.onGone("stranger", { kind: "stateGone", purpose: "join", stateHash, reason: "" });
     fetching.transfer.drop("stranger", "");
   };
   intrude();

@@ -57,6 +57,7 @@ async function serve(options: BoxedOptions): Promise<void> {
       log.warn("Passing over a snapshot that does not hold", { file, reason });
     }),
     pledges,
+    mayExport: options.export,
     onChange: narrate(options, log),
   });
   try {

@@ -91,6 +91,7 @@ const hostCommand: Command = joinOptions(
     CACHE_BYTES / 2 ** 20,
   )
   .addOption(deviceOption())
+  .option("--no-export", "give the stage's state to those alone who come to hold it, as far as they say so")
   .option("--json", "tell what happens as JSON lines on standard output")
   .addOption(
     new Option("--stake <tokens>", "where the run has a ledger: take a place, and stake so much for it")

@@ -16,6 +16,8 @@ export interface HostOptions extends JoinOptions, WalletOptions {
   readonly cacheMb?: number;
   readonly device: DeviceChoice;
   readonly json?: boolean;
+  /** Whether the stage's state is given to those who say that they export it. Default: it is. */
+  readonly export?: boolean;
 }
 
 /** What is settled before the boxed program starts: only outside of the box can a device be tried out. */

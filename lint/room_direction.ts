@@ -27,6 +27,7 @@ const ROLES: Readonly<Record<string, readonly string[]>> = {
   trainer: [],
   coordinator: [],
   reader: [],
+  exporter: [],
   settler: ["contracts"],
 };
 

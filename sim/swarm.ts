@@ -5,8 +5,11 @@
  */
 
 import {
+  assembleExporter,
   assembleHost,
   assembleTrainer,
+  type ExporterParts,
+  type ExporterPeer,
   type HostPeer,
   type Peer,
   type PeerParts,
@@ -60,6 +63,8 @@ export interface SwarmOptions {
   readonly openStage?: (index: number, peer: PeerId) => Promise<Stage>;
   readonly trace?: TraceSink;
   readonly snapshotEverySteps?: number;
+  /** Hosts that let their states be exported; default: all. */
+  readonly mayExport?: (peer: PeerId) => boolean;
   /** What goes wrong with a frame. */
   readonly fault?: MemoryHubOptions["fault"];
   /** The way between two peers; default: `latencyMs` and nothing else. */
@@ -144,6 +149,7 @@ export class SimulatedSwarm {
       snapshots,
       pledges,
       snapshotEverySteps: this.#options.snapshotEverySteps,
+      mayExport: this.#options.mayExport?.(peer),
       onChange: (status) => this.statuses.set(peer, status),
     });
     this.#peers.set(peer, host);
@@ -168,6 +174,13 @@ export class SimulatedSwarm {
         },
       }),
     );
+  }
+
+  /** Starts a peer that takes weights out of the run. */
+  startExporter(peer: PeerId, add: ExporterParts): ExporterPeer {
+    const exporter = assembleExporter(this.#parts(peer), add);
+    this.#peers.set(peer, exporter);
+    return exporter;
   }
 
   /** Whether the peer is up. */
