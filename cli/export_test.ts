@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { RealClock } from "../actors/core/real_clock.ts";
 import { createIdentity } from "../actors/wire/identity.ts";
 import { type HostTensor, ReferenceDevice } from "../kernels/mod.ts";
 import { signState } from "../routing/mod.ts";
 import { type Manifest, manifestHash, partition } from "../run/mod.ts";
 import { CompiledStage, stageLayout, trainSolo } from "../stages/mod.ts";
 import { stateValues } from "../stages/state.ts";
+import { REPOSITORY } from "./box.ts";
+import { collectText } from "./corpus.ts";
+import { LocalSwarm } from "./local_swarm.ts";
 import { readManifest } from "./manifest_file.ts";
 import { SnapshotFolder } from "./snapshot_folder.ts";
 import { plainLogits, type PlainTensor, readPlainTensors } from "./testing/plain_model.ts";
@@ -324,3 +328,44 @@ Deno.test("a snapshot that is damaged, or that nobody vouches for, is not export
       await Deno.remove(model, { recursive: true });
     }
   }));
+
+Deno.test("real hosts of all stages give the whole model away", async () => {
+  const folder = await Deno.realPath(await Deno.makeTempDir({ prefix: "murmuration-swarm-" }));
+  try {
+    const path = join(REPOSITORY, "runs", "tiny.json");
+    const data = join(folder, "text");
+    await Deno.writeTextFile(data, await collectText(join(REPOSITORY, "run"), 20_000));
+    await using swarm = await LocalSwarm.start({
+      run: path,
+      folder,
+      device: "onnx",
+      threads: 1,
+      clock: new RealClock(),
+    });
+    await Promise.all([swarm.startHost(0), swarm.startHost(1), swarm.startHost(1)]);
+    await Array.fromAsync(swarm.train(data, join(folder, "output"), ["--steps", "11"]));
+    const out = join(folder, "model");
+    const flags = [
+      "--run",
+      path,
+      "--bootstrap",
+      swarm.address,
+      "--listen",
+      "/ip4/127.0.0.1/tcp/0",
+      "--out",
+      out,
+    ];
+    const told = await done("export", ...flags, "--type", "bf16");
+    assert.deepEqual([told.stages, told.missing], [[0, 1], []]);
+    assert.ok(told.step === 11 || told.step === 10, "the last step, or the last that is on every disk");
+    const { murmuration } = JSON.parse(await Deno.readTextFile(join(out, "config.json")));
+    assert.equal(murmuration.step, told.step);
+    const again = await run("export", ...flags);
+    assert.equal(again.code, 2);
+    assert.match(again.stderr, /Cannot export: .* is there already/);
+    const manifest = await readManifest((await done("import", "--model", out)).manifest);
+    assert.deepEqual(manifest.model, (await readManifest(path)).model);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
