@@ -14,16 +14,19 @@ import type { Scheduler } from "./core/scheduler.ts";
 import { ActorSystem } from "./core/system.ts";
 import type { TraceSink } from "./core/trace.ts";
 import { coordinator } from "./coordinator.ts";
+import { earner, type EarnerOptions } from "./earner.ts";
 import { type Generates, type GenerationFact, GenerationFailed } from "./generation.ts";
 import { exporter, type WeightSink } from "./exporter.ts";
 import { type Departure, host, type HostStatus, type PledgeStore, type SnapshotStore } from "./host.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
 import { fromFrame, type Message, recipientOf, type RemoteMessage, toFrame } from "./messages.ts";
 import { reader, type ReaderFigures } from "./reader.ts";
+import { rootOf } from "./receipts.ts";
 import type { RunEvent } from "./report.ts";
 import type { Role } from "./role.ts";
 import { turnedAway } from "./session_checks.ts";
 import { scout } from "./scout.ts";
+import { settler, type SettlerOptions } from "./settler.ts";
 import { TokenStream } from "./token_stream.ts";
 import { trainer } from "./trainer.ts";
 import type { Wire } from "./wire/wire.ts";
@@ -108,6 +111,8 @@ export interface HostParts {
   readonly snapshotEverySteps?: number;
   /** Whether the state is given to those who say that they take it out of the run. Default: it is. */
   readonly mayExport?: boolean;
+  /** Keeps account of its work, where the run has a ledger. */
+  readonly accounts?: Omit<EarnerOptions, "run" | "tokensPerMicroBatch">;
   /** Told of each change of what the host's owner sees. */
   readonly onChange?: (status: HostStatus) => void;
 }
@@ -128,8 +133,16 @@ export interface TrainerParts {
   readonly stageWork?: readonly number[];
   /** Between two looks at the balance of stages; 0: nobody is sent elsewhere. Default: as the manifest says. */
   readonly rebalanceEverySeconds?: number;
+  /** Keeps the accounts of all hosts, where the run has a ledger. */
+  readonly accounts?: Omit<SettlerOptions, "run" | "onSettled">;
   /** Told of every event of the run, in order. */
   readonly onEvent: (event: RunEvent) => void;
+}
+
+/** A peer that trains. */
+export interface TrainerPeer extends Peer {
+  /** Once no step will come: puts down on the ledger what is left to be. At once where there is none. */
+  settle(): Promise<void>;
 }
 
 /** Steps between two snapshots, unless the host's owner says otherwise. */
@@ -147,18 +160,23 @@ export function assembleHost(parts: PeerParts, add: HostParts): HostPeer {
     );
   }
   const left = Promise.withResolvers<Departure>();
+  const run = manifestHash(manifest);
+  const tokensPerMicroBatch = manifest.sequencesPerMicroBatch * sequenceLength;
+  const { accounts } = add;
   const { system, ...peer } = assemble(parts, add.device, [
     averager,
+    ...accounts === undefined ? [] : [earner({ ...accounts, run, tokensPerMicroBatch })],
     host({
       openStage: add.openStage,
       layout: (index) => stageLayout(manifest.model, slices[index]),
       stage: add.stage,
       bounds: { vocabulary: model.vocabulary, width: model.width, sequenceLength, stages },
       firstStates: weights.kind === "random" ? undefined : weights.states,
-      run: manifestHash(manifest),
+      run,
       signer: parts.signer,
       verify: parts.verify,
-      tokensPerMicroBatch: manifest.sequencesPerMicroBatch * sequenceLength,
+      tokensPerMicroBatch,
+      ...accounts === undefined ? {} : { rootOf },
       snapshots: add.snapshots,
       pledges: add.pledges,
       snapshotEverySteps: add.snapshotEverySteps ?? SNAPSHOT_EVERY_STEPS,
@@ -179,13 +197,24 @@ export function assembleHost(parts: PeerParts, add: HostParts): HostPeer {
 }
 
 /** A peer that feeds data to a run and coordinates its steps. */
-export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
+export function assembleTrainer(parts: PeerParts, add: TrainerParts): TrainerPeer {
   const { manifest } = parts;
   const slices = partition(manifest);
   const stages = slices.length;
   const steps = add.steps ?? manifest.steps;
   const { clipNorm } = manifest.optimizer;
-  return assemble(parts, "none", [
+  const { accounts } = add;
+  const settled = Promise.withResolvers<void>();
+  const onEvent = (event: RunEvent) => {
+    if (event.kind === "step") {
+      system.tell({ actor: "settler" }, { kind: "stepServed", step: event.step - 1, served: event.served });
+    }
+    add.onEvent(event);
+  };
+  const { system, ...peer } = assemble(parts, "none", [
+    ...accounts === undefined
+      ? []
+      : [settler({ ...accounts, run: manifestHash(manifest), onSettled: settled.resolve })],
     trainer({
       corpus: add.dataset.corpus,
       microBatch: (step, index) => add.dataset.microBatch(step, index),
@@ -194,7 +223,7 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
       stages,
       steps,
       validation: manifest.validation.fraction > 0 ? manifest.validation : { everySteps: 1, microBatches: 0 },
-      onEvent: add.onEvent,
+      onEvent,
     }),
     coordinator({
       corpus: add.dataset.corpus,
@@ -213,9 +242,16 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): Peer {
       resume: add.resume,
       knownStep: add.knownStep ?? 0,
       withoutQuorum: add.withoutQuorum ?? false,
-      onEvent: add.onEvent,
+      onEvent,
     }),
   ]);
+  return {
+    ...peer,
+    settle() {
+      if (accounts === undefined || !system.tell({ actor: "settler" }, { kind: "settle" })) settled.resolve();
+      return settled.promise;
+    },
+  };
 }
 
 /** A peer that has texts continued. */

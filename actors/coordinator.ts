@@ -228,6 +228,7 @@ class Coordinator implements Role {
     if (known?.corpus === corpus) known.heardAtMs = heardAtMs;
     else if (known !== undefined || this.#followers.size < COORDINATORS_MAX) {
       this.#followers.set(from, { corpus, heardAtMs });
+      this.#context.tell({ actor: "settler" }, { kind: "feeder", peer: from });
       this.#feedersChanged();
     }
     this.#sayLeading(from);

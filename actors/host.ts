@@ -127,6 +127,8 @@ export interface HostOptions {
   readonly snapshotEverySteps: number;
   /** Whether the state is given to those who say that they take it out of the run. Default: it is. */
   readonly mayExport?: boolean;
+  /** Digest of what passes, SHA-256 in hex, where account is kept of work; without it nobody is told of any. */
+  readonly rootOf?: (tensor: Tensor) => string;
   /** Told what a person wants to know: stage, state and count of work. */
   readonly onChange?: (status: HostStatus) => void;
   /** Told once, when this host was told to leave and is not needed any more. */
@@ -175,6 +177,10 @@ interface Held {
   readonly forward: MessageOf<"forward">;
   /** The way back has begun: a second gradient is a duplicate. */
   returning: boolean;
+  /** Who gave the gradient back. */
+  next: PeerId | null;
+  /** Digest of what went out, if account is kept. */
+  outRoot: string | null;
   loss: { readonly sum: number; readonly tokens: number } | undefined;
 }
 
@@ -1235,6 +1241,11 @@ class Host implements Role {
           this.#proof = proof;
           this.#applied = update;
           this.#applying = false;
+          if (this.#options.rootOf !== undefined) {
+            const { leader } = this.#allegiance.pledge;
+            const microBatches = [...this.#accumulated.keys()];
+            this.#context.tell({ actor: "settler" }, { kind: "stepTaken", step, microBatches, leader });
+          }
           this.#startStep();
           this.#letGoBefore(stage.step);
           const isDue = this.#isSnapshotDue();
@@ -1416,6 +1427,8 @@ class Host implements Role {
       previous: from,
       forward: message,
       returning: false,
+      next: null,
+      outRoot: null,
       loss: undefined,
     };
     this.#held.set(key, held);
@@ -1449,6 +1462,7 @@ class Host implements Role {
     const { walk, forward } = held;
     switch (result.kind) {
       case "activation":
+        held.outRoot = this.#options.rootOf?.(result.activation) ?? null;
         return this.#dispatch.offer(
           { ...forward, stage: forward.stage + 1, input: result.activation },
           this.#options.tokensPerMicroBatch,
@@ -1488,6 +1502,7 @@ class Host implements Role {
       return;
     }
     held.returning = true;
+    held.next = from;
     this.#enqueue(BACKWARD, () => this.#computeBackward(held, gradient), held);
   }
 
@@ -1508,6 +1523,7 @@ class Host implements Role {
           this.#totalAccumulated++;
           this.#changed();
         }
+        this.#noteWork(held, accumulate);
         this.#reportAccumulated(held);
         this.#passBack(held, back);
         this.#letGo(held);
@@ -1521,6 +1537,23 @@ class Host implements Role {
         this.#break(held, reasonOf(error));
       },
     );
+  }
+
+  /** For whoever keeps account. */
+  #noteWork({ walk, forward, previous, next, outRoot }: Held, counted: boolean): void {
+    const { rootOf } = this.#options;
+    if (rootOf === undefined) return;
+    const { stage, input } = forward;
+    const roots = { inRoot: rootOf(input), outRoot };
+    this.#context.tell({ actor: "settler" }, {
+      kind: "worked",
+      walk,
+      stage,
+      previous,
+      next,
+      ...roots,
+      counted,
+    });
   }
 
   #reportAccumulated({ walk, forward, counts, loss }: Held): void {

@@ -282,3 +282,42 @@ export const STANDALONE_MS = 5_000;
 
 /** A host that stands alone, and shares its stage, looks about so often whether another stage has nobody. */
 export const STANDALONE_LOOK_MS = 30_000;
+
+/** Characters of what settlers tell each other of one step's work: a sheet of 256 micro-batches takes 90,000. */
+export const SHEET_CHARACTERS_MAX = 160_000;
+
+/** Steps of whose walks a settler remembers what passed: neighbours ask about one that was just taken, but may be slow. */
+export const WORK_STEPS_KEPT = 64;
+
+/** Walks that it remembers in all. */
+export const WORK_NOTES_MAX = 4 * MICRO_BATCHES_MAX;
+
+/** A neighbour that has not seen the end of a walk yet is given so long before it says what it has seen. */
+export const VOUCH_WAIT_MS = 1_000;
+
+/** A sheet that a neighbour has not answered for by then goes without its word. */
+export const VOUCH_LIMIT_MS = 5_000;
+
+/** A sheet that its trainer has not noted is sent again, so often. */
+export const SHEET_RESEND_MS = 10_000;
+
+/** Sheets that a host keeps until an epoch has counted them: hours of steps. */
+export const SHEETS_KEPT_MAX = 8_192;
+
+/** Sheets that a trainer collects for one epoch. */
+export const SHEETS_COLLECTED_MAX = 65_536;
+
+/** What is missing of a step's work by then is not waited for. */
+export const WORK_GRACE_MS = 10_000;
+
+/** How often a settler looks at the ledger. */
+export const SETTLE_PERIOD_MS = 2_000;
+
+/** How often a host claims by itself; `deno task earnings --withdraw` does it at once. */
+export const CLAIM_PERIOD_MS = 600_000;
+
+/** Bytes of an epoch's document: one frame. */
+export const EPOCH_BYTES_MAX = 64 * 1024 * 1024;
+
+/** How long a trainer that has taken its last step waits for its last epoch to become final. */
+export const SETTLE_WAIT_MS_MAX = 30_000;

@@ -22,6 +22,7 @@ import {
   REPLICAS_MAX,
   SECONDS_PER_MICRO_BATCH_MAX,
   SESSION_PARTS_MAX,
+  SHEET_CHARACTERS_MAX,
   SNAPSHOTS_OFFERED_MAX,
   STAGES_MAX,
   STATE_PIECES_MAX,
@@ -44,6 +45,7 @@ const stage = z.int().min(0).max(STAGES_MAX - 1);
 const microBatch = z.int().min(0).max(MICRO_BATCHES_MAX - 1);
 const reason = z.string().max(REASON_CHARACTERS_MAX);
 const finite = z.number();
+const sheetText = z.string().max(SHEET_CHARACTERS_MAX);
 
 /**
  * Names one walk of one micro-batch. `term` tells the walks of one coordinator
@@ -480,6 +482,27 @@ const schemas = [
     hosts: z.array(count).max(STAGES_MAX).readonly(),
   }),
 
+  // --- accounts, in runs that have a ledger: what a `text` says is for settlers to judge ----------
+  /** Host to a neighbour: does this sheet say what has passed between us? */
+  z.strictObject({ kind: z.literal("vouch"), part: count, sheet: sheetText }),
+  /** The neighbour's signed answer. */
+  z.strictObject({
+    kind: z.literal("vouched"),
+    step: count,
+    part: count,
+    /** `null` if nothing of it was seen here. */
+    acknowledgement: sheetText.nullable(),
+  }),
+  /** Host to the trainer that coordinates: what I worked in a step that was taken, and who acknowledges it. */
+  z.strictObject({ kind: z.literal("workSheet"), part: count, sheet: sheetText }),
+  /** It is noted; what was worked before `settledStep` has been counted, once and for ever. */
+  z.strictObject({ kind: z.literal("sheetNoted"), step: count, part: count, settledStep: count }),
+  /** Trainer to hosts: an epoch was proposed, or is final, and its document goes by this hash. */
+  z.strictObject({ kind: z.literal("epochNews"), epoch: count, hash, isFinal: z.boolean() }),
+  z.strictObject({ kind: z.literal("epochRequest"), hash }),
+  /** Tensor: `bytes`, UTF-8. */
+  z.strictObject({ kind: z.literal("epochDocument"), hash }),
+
   // --- averaging --------------------------------------------------------------------------------
   /** To the owner of a slice: a run of my sum. Tensor: `values`. `offset` counts within the slice. */
   z.strictObject({ kind: z.literal("part"), term: count, step: count, round: count, offset: count }),
@@ -498,6 +521,7 @@ const TENSORS = {
   part: { values: "required" },
   total: { values: "required" },
   piece: { bytes: "required" },
+  epochDocument: { bytes: "required" },
 } as const satisfies Partial<Record<Header["kind"], Readonly<Record<string, "required" | "optional">>>>;
 
 type Carried = {
@@ -507,6 +531,7 @@ type Carried = {
   part: { readonly values: Tensor };
   total: { readonly values: Tensor };
   piece: { readonly bytes: Uint8Array };
+  epochDocument: { readonly bytes: Uint8Array };
 };
 
 type WithTensors<H> = H extends { kind: infer K } ? K extends keyof Carried ? H & Carried[K] : H : never;
@@ -568,6 +593,32 @@ export type LocalMessage =
   }
   /** To the reader: nobody wants that text any more. */
   | { readonly kind: "leaveText"; readonly request: number }
+  /** Host or trainer to settler: what passed in a walk that came back; `stage` is -1 for the trainer. */
+  | {
+    readonly kind: "worked";
+    readonly walk: Walk;
+    readonly stage: number;
+    readonly previous: PeerId;
+    readonly next: PeerId | null;
+    /** SHA-256, hex, of what came in and what went out; `null` where nobody has to check it. */
+    readonly inRoot: string | null;
+    readonly outRoot: string | null;
+    /** Whether this host accumulated it. */
+    readonly counted: boolean;
+  }
+  /** Host to settler: this step was taken with these micro-batches of ours; `leader` coordinated it. */
+  | {
+    readonly kind: "stepTaken";
+    readonly step: number;
+    readonly microBatches: readonly number[];
+    readonly leader: PeerId | null;
+  }
+  /** To a trainer's settler: this step was taken, and each host accumulated so many micro-batches. */
+  | { readonly kind: "stepServed"; readonly step: number; readonly served: Readonly<Record<PeerId, number>> }
+  /** Coordinator to settler: this trainer feeds, too. */
+  | { readonly kind: "feeder"; readonly peer: PeerId }
+  /** The owner to the trainer's settler: no step will come; say when all is proposed. */
+  | { readonly kind: "settle" }
   /** Host to averager: add this vector up with the replicas', then tell me. */
   | {
     readonly kind: "average";
@@ -642,6 +693,13 @@ const RECIPIENT = {
   reduced: "coordinator",
   reduceFailed: "coordinator",
   applied: "coordinator",
+  vouch: "settler",
+  vouched: "settler",
+  workSheet: "settler",
+  sheetNoted: "settler",
+  epochNews: "settler",
+  epochRequest: "settler",
+  epochDocument: "settler",
   part: "averager",
   total: "averager",
   admitted: "previous hop",

@@ -210,7 +210,24 @@ class Trainer implements Role {
     const nowMs = this.#context.clock.nowMs();
     if (underway.timer !== undefined) this.#patience.rewarded(nowMs - underway.computedAtMs, nowMs);
     this.#context.trace("walk finished", { walk: walkKey(walk) });
+    this.#noteWork(from, walk);
     this.#over(walk, null);
+  }
+
+  /** For whoever keeps account; where nobody does it goes nowhere. */
+  #noteWork(next: PeerId, walk: Walk): void {
+    if (walk.purpose !== "train") return;
+    const previous = this.#context.peer;
+    const roots = { inRoot: null, outRoot: null };
+    this.#context.tell({ actor: "settler" }, {
+      kind: "worked",
+      walk,
+      stage: -1,
+      previous,
+      next,
+      ...roots,
+      counted: false,
+    });
   }
 
   #over(walk: Walk, reason: string | null): void {

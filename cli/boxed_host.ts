@@ -10,6 +10,7 @@ import { assembleHost } from "../actors/assemble.ts";
 import type { Departure, HostStatus } from "../actors/host.ts";
 import { loadOrCreateIdentity } from "../actors/wire/identity.ts";
 import { CACHE_BYTES, WorkerStage } from "../stages/mod.ts";
+import { hostAccounts } from "./accounts.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
 import { type BoxedOptions, fromBox } from "./host_box.ts";
 import { aborted, listenForInterruption } from "./interruption.ts";
@@ -49,7 +50,11 @@ async function serve(options: BoxedOptions): Promise<void> {
   );
   const broken = Promise.race([member.broken, opener.exhausted]);
   broken.catch(() => {});
+  using accounts = member.ledger === undefined
+    ? undefined
+    : hostAccounts(member.ledger, identity, options.dataDir);
   const host = assembleHost(member.parts, {
+    ...accounts,
     openStage: (index) => opener.open(index),
     ...options.stage === undefined ? {} : { stage: options.stage },
     device: options.devices[options.stage ?? 0][0].name,

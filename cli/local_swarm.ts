@@ -39,6 +39,8 @@ export interface LocalHost {
   readonly number: number;
   readonly peer: string;
   readonly pid: number;
+  /** The one that it was given, if it was given one. */
+  readonly stage: number | undefined;
   /** Ends it as a power cut would; returns when it is gone. */
   kill(): Promise<void>;
 }
@@ -54,6 +56,8 @@ export interface LocalSwarmOptions {
   /** Threads that each host computes on. */
   readonly threads: number;
   readonly clock: Clock;
+  /** Takes a place on the run's ledger for a host, before it starts, and says which stage that is. */
+  readonly enrol?: (number: number, dataDir: string) => Promise<number>;
   /** Where a process runs, by its name (see {@link LocalSwarm.processes}). Without it: on the loopback. */
   readonly place?: (name: string) => Place;
 }
@@ -111,6 +115,7 @@ export class LocalSwarm implements AsyncDisposable {
     const number = returning ?? ++this.#hosts;
     const dataDir = join(folder, `host-${number}`);
     if (returning === undefined) await Deno.mkdir(dataDir);
+    const drawn = await this.#options.enrol?.(number, dataDir) ?? stage;
     const { listen, through } = placed(this.#options, `host ${number}`);
     const box = hostBox({
       run,
@@ -121,7 +126,7 @@ export class LocalSwarm implements AsyncDisposable {
       devices,
       threads,
       json: true,
-      ...stage === undefined ? {} : { stage },
+      ...drawn === undefined ? {} : { stage: drawn },
     }, await weightFilesHere(run, manifest));
     const log = join(folder, `host-${number}.log`);
     const child = new Child(await startInBox(box, { stdout: "piped", stderr: "piped" }, through), log, clock);
@@ -138,6 +143,7 @@ export class LocalSwarm implements AsyncDisposable {
       number,
       peer: JSON.parse(first.value).peer,
       pid: child.pid,
+      stage: drawn,
       kill: async () => {
         child.kill();
         await this.#end(child);

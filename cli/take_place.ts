@@ -16,7 +16,7 @@ import { digestSigner } from "../contracts/signing.ts";
 import type { Manifest } from "../run/mod.ts";
 import { UsageError } from "./arguments.ts";
 import type { HostOptions } from "./host_box.ts";
-import { createKey, openKey } from "./keystore.ts";
+import { createKey, type OpenedKey, openKey } from "./keystore.ts";
 import { inTokens, inWords, ledgerOf, type LedgerPlace, openAccount } from "./ledger.ts";
 import { readPassword } from "./password.ts";
 
@@ -82,10 +82,31 @@ async function register(
   wallet: string,
 ): Promise<{ readonly stage: number }> {
   const account = await openKey(wallet, await readPassword(`Password of ${wallet}: `, options.passwordFile));
+  return await enrol({ at, account, identity, stakeUnits: options.stake ?? 0n, clock, tell });
+}
+
+/** Who takes a place, and for which key. */
+export interface Enrolment extends Pick<PlaceWish, "clock" | "tell"> {
+  readonly at: LedgerPlace;
+  /** The operator's. */
+  readonly account: OpenedKey;
+  /** The host's. */
+  readonly identity: Identity;
+  readonly stakeUnits: bigint;
+}
+
+/**
+ * Stakes for a host and takes a place for it, or finds the one that is held.
+ *
+ * @throws {Failure} if the chain refuses, or does not answer.
+ */
+export async function enrol(
+  { at, account, identity, stakeUnits, clock, tell }: Enrolment,
+): Promise<{ readonly stage: number }> {
   const signer = digestSigner(identity.privateKey.raw);
   try {
     using ledger = await openAccount(at, account, clock);
-    await stakeUpTo(ledger, options.stake ?? 0n, tell);
+    await stakeUpTo(ledger, stakeUnits, tell);
     const { stage } = await ledger.register(at.model, signer, id(identity.peer));
     tell(`Registered for stage ${stage}, as ${account.address}`);
     await giveGas(ledger, at, signer.address, tell);

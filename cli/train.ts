@@ -9,9 +9,11 @@ import { type Command, Option } from "commander";
 import { assembleTrainer } from "../actors/assemble.ts";
 import { createIdentity } from "../actors/wire/identity.ts";
 import { Dataset, type Manifest } from "../run/mod.ts";
+import { openWallet, trainerAccounts } from "./accounts.ts";
 import { command, execute, Failure, PROCESS_OUTPUT, UsageError } from "./arguments.ts";
 import { HOME_DIRECTORY } from "./box.ts";
 import { listenForInterruption, rejectOnAbort } from "./interruption.ts";
+import { type WalletOptions, walletOptions } from "./ledger.ts";
 import { startLogging } from "./logging.ts";
 import { readManifest, readTexts, readTokenizer } from "./manifest_file.ts";
 import { type JoinOptions, joinOptions } from "./network.ts";
@@ -21,7 +23,7 @@ import { eventLines, type Progress, progressBar, progressLines, type ProgressOpt
 import { RunRecord } from "./run_record.ts";
 import { summarise } from "./summary.ts";
 
-interface TrainOptions extends JoinOptions {
+interface TrainOptions extends JoinOptions, WalletOptions {
   readonly data: readonly string[];
   readonly steps?: number;
   readonly resume?: boolean;
@@ -54,6 +56,11 @@ const trainCommand: Command = required(
           line: "deno task train --run runs/demo.json --data another-book.txt --bootstrap /ip4/…",
         },
         {
+          does: "in a run that has a ledger: propose what hosts have earned, under a bond of this wallet's",
+          line:
+            "deno task train --run runs/my-run.json --data book.txt --bootstrap /ip4/… --wallet wallet.json",
+        },
+        {
           does: "events as JSON lines, for a program",
           line: "deno task train --run runs/demo.json --data book.txt --bootstrap /ip4/… --json | jq .loss",
         },
@@ -78,6 +85,8 @@ const trainCommand: Command = required(
   .option("--json", "events as JSON lines on standard output, instead of a progress bar")
   .action(train);
 
+walletOptions(trainCommand);
+
 async function train(options: TrainOptions): Promise<void> {
   using interruption = listenForInterruption(options);
   const manifest = await readManifest(options.run);
@@ -89,7 +98,12 @@ async function train(options: TrainOptions): Promise<void> {
   const progress = options.json ? eventLines(PROCESS_OUTPUT) : progressFor({ steps, from });
   const log = await startLogging("train", options, { ...PROCESS_OUTPUT, err: progress.note });
   try {
-    await using member = await joinRun({ ...options, manifest, identity: await createIdentity(), log });
+    const identity = await createIdentity();
+    const wallet = await openWallet(options);
+    await using member = await joinRun({ ...options, manifest, identity, log });
+    using accounts = member.ledger === undefined
+      ? undefined
+      : await trainerAccounts({ at: member.ledger, manifest, identity, wallet, folder, log });
     log.info(`Training ${manifest.name} to step ${steps}; metrics go to ${record.metricsPath}`);
     const end = Promise.withResolvers<void>();
     const trainer = assembleTrainer(member.parts, {
@@ -98,6 +112,7 @@ async function train(options: TrainOptions): Promise<void> {
       resume: options.resume ?? false,
       knownStep: from,
       withoutQuorum: options.withoutQuorum ?? false,
+      ...accounts,
       onEvent: (event) => {
         record.add(event);
         progress.show(event);
@@ -106,7 +121,10 @@ async function train(options: TrainOptions): Promise<void> {
       },
     });
     try {
-      await Promise.race([end.promise, member.broken, rejectOnAbort(interruption.signal)]);
+      const interrupted = rejectOnAbort(interruption.signal);
+      await Promise.race([end.promise, member.broken, interrupted]);
+      if (wallet !== undefined) log.info("Putting what hosts have earned on the ledger");
+      await Promise.race([trainer.settle(), member.broken, interrupted]);
     } finally {
       trainer.stop();
     }

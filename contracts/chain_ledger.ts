@@ -74,6 +74,8 @@ export interface ChainLedger extends Ledger, Disposable {
   createModel(offer: ModelOffer): Promise<string>;
   /** Says what an epoch brings, and adds to what is there to be emitted. */
   fundTraining(model: string, units: bigint, emissionUnits: bigint): Promise<void>;
+  /** What whoever proposes or challenges an epoch binds of its stake. */
+  bondUnits(): Promise<bigint>;
   /** Gives the account tokens, if the token is the one for trials. */
   mint(units: bigint): Promise<void>;
 }
@@ -264,6 +266,11 @@ class EthersLedger implements ChainLedger {
     await this.#send("rewards", "fund", model, units);
   }
 
+  async bondUnits(): Promise<bigint> {
+    const [units] = await this.#call("rewards", "bond");
+    return units;
+  }
+
   async mint(units: bigint): Promise<void> {
     await this.#send("token", "mint", this.account, units);
   }
@@ -326,6 +333,7 @@ class EthersLedger implements ChainLedger {
       proposedRoot: proposed ? proposal.root : undefined,
       challenged: proposal.challenger !== NOBODY,
       finalSeconds: proposed ? Number(proposal.proposedAt + window[0]) : 0,
+      nextSeconds: Number(program.nextAt),
     };
   }
 
@@ -342,8 +350,28 @@ class EthersLedger implements ChainLedger {
     return { poolUnits: pool, stageUnits };
   }
 
+  async proposalOf(
+    model: string,
+    epoch: number,
+  ): Promise<Pick<RewardTree, "root" | "leavesHash"> | undefined> {
+    const face = FACES.rewards;
+    const head = Number(await this.#ask<string>("eth_blockNumber", []));
+    const topics = [face.getEvent("Proposed")!.topicHash, model, `0x${epoch.toString(16).padStart(64, "0")}`];
+    const ask = <T>(method: string, params: readonly unknown[]) => this.#ask<T>(method, params);
+    let last: Result | undefined;
+    for await (const log of eventLogs(ask, this.#at.rewards, topics, this.#at.block, head)) {
+      last = face.parseLog(log)!.args;
+    }
+    return last === undefined ? undefined : { root: last.root, leavesHash: last.leavesHash };
+  }
+
+  async claimedOf(model: string, stage: number, account: string): Promise<bigint> {
+    const [units] = await this.#call("rewards", "claimed", model, stage, account);
+    return units;
+  }
+
   async claim(proof: RewardProof): Promise<void> {
-    const [paid] = await this.#call("rewards", "claimed", proof.model, proof.stage, proof.account);
+    const paid = await this.claimedOf(proof.model, proof.stage, proof.account);
     if (paid < proof.cumulativeRewardUnits) await this.#send("rewards", "claim", ...proofValues(proof));
   }
 
@@ -399,14 +427,14 @@ class EthersLedger implements ChainLedger {
     await this.#send("escrow", "redeemMany", host, model, stage, list);
   }
 
-  async withdrawServed(): Promise<void> {
-    const [units] = await this.#call("escrow", "earned", this.account);
-    if (units > 0n) await this.#send("escrow", "withdraw", this.account);
+  async withdrawServed(account = this.account): Promise<void> {
+    const [units] = await this.#call("escrow", "earned", account);
+    if (units > 0n) await this.#send("escrow", "withdraw", account);
   }
 
-  async withdrawRoyalty(model: string, stage: number): Promise<void> {
-    const [units] = await this.#call("revenue", "withdrawable", model, stage, this.account);
-    if (units > 0n) await this.#send("revenue", "withdraw", model, stage, this.account);
+  async withdrawRoyalty(model: string, stage: number, account = this.account): Promise<void> {
+    const [units] = await this.#call("revenue", "withdrawable", model, stage, account);
+    if (units > 0n) await this.#send("revenue", "withdraw", model, stage, account);
   }
 
   earnings(account: string): Promise<Earnings> {

@@ -100,6 +100,8 @@ export interface EpochState {
   readonly challenged: boolean;
   /** From when it can be made final, if nobody challenges it. */
   readonly finalSeconds: number;
+  /** From when the next one can be proposed. */
+  readonly nextSeconds: number;
 }
 
 /** What training brings. */
@@ -170,6 +172,10 @@ export interface Ledger {
   finalizeEpoch(model: string): Promise<void>;
   epochOf(model: string): Promise<EpochState>;
   emissionOf(model: string): Promise<Emission>;
+  /** What an epoch put on the chain when it was proposed last; `undefined` if it never was. */
+  proposalOf(model: string, epoch: number): Promise<Pick<RewardTree, "root" | "leavesHash"> | undefined>;
+  /** What was claimed of a reward. */
+  claimedOf(model: string, stage: number, account: string): Promise<bigint>;
   /** Pays a reward to its account. Nothing happens if it was paid before. */
   claim(proof: RewardProof): Promise<void>;
   /** Raises an account's share in what its shard earns. Nothing happens if it is that high. */
@@ -186,9 +192,9 @@ export interface Ledger {
   laneOf(name: LaneName): Promise<Lane>;
   /** Redeems vouchers of one host and stage, 32 or so at a time. Bad and spent ones are passed over. */
   redeemMany(vouchers: readonly SignedVoucher[]): Promise<void>;
-  /** Takes out what serving has earned. */
-  withdrawServed(): Promise<void>;
-  /** Takes out a share in what a shard has earned. */
-  withdrawRoyalty(model: string, stage: number): Promise<void>;
+  /** Pays what serving has earned to its owner. Default: to this account. */
+  withdrawServed(account?: string): Promise<void>;
+  /** Pays a share in what a shard has earned to its owner. Default: to this account. */
+  withdrawRoyalty(model: string, stage: number, account?: string): Promise<void>;
   earnings(account: string): Promise<Earnings>;
 }

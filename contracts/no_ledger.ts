@@ -28,8 +28,16 @@ export const NO_LEDGER: Ledger = {
   challengeEpoch: none("challenge an epoch"),
   finalizeEpoch: none("finalize an epoch"),
   epochOf: () =>
-    Promise.resolve({ finalEpoch: 0, proposedRoot: undefined, challenged: false, finalSeconds: 0 }),
+    Promise.resolve({
+      finalEpoch: 0,
+      proposedRoot: undefined,
+      challenged: false,
+      finalSeconds: 0,
+      nextSeconds: 0,
+    }),
   emissionOf: () => Promise.resolve({ poolUnits: 0n, stageUnits: [] }),
+  proposalOf: () => Promise.resolve(undefined),
+  claimedOf: () => Promise.resolve(0n),
   claim: none("claim"),
   syncCredit: none("raise credit"),
   deposit: none("deposit"),

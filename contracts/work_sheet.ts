@@ -72,6 +72,13 @@ export const workItemsSchema: z.ZodType<readonly WorkItem[]> = z.array(workItemS
   { error: "micro-batches that ascend" },
 );
 
+/** Shape and bounds of a stranger's acknowledgement. */
+export const acknowledgementSchema: z.ZodType<Acknowledgement> = z.strictObject({
+  by: lowerAddress,
+  microBatches: z.array(microBatchSchema).min(1).max(SHEET_ITEMS_MAX),
+  signature: signatureSchema,
+});
+
 /** Shape and bounds of a sheet that a stranger wrote. */
 export const workSheetSchema: z.ZodType<WorkSheet> = z.strictObject({
   model: wordSchema,
@@ -80,12 +87,10 @@ export const workSheetSchema: z.ZodType<WorkSheet> = z.strictObject({
   host: lowerAddress,
   items: workItemsSchema,
   signature: signatureSchema,
-  acknowledgements: z.array(z.strictObject({
-    by: lowerAddress,
-    microBatches: z.array(microBatchSchema).min(1).max(SHEET_ITEMS_MAX),
-    signature: signatureSchema,
-  })).max(ACKNOWLEDGEMENTS_MAX),
+  acknowledgements: z.array(acknowledgementSchema).max(ACKNOWLEDGEMENTS_MAX),
 });
+
+const keptSchema = z.array(z.strictObject({ part: z.int().min(0), sheet: workSheetSchema }));
 
 const SHEET_PREFIX = new TextEncoder().encode("murmuration work sheet 1\n");
 const ACKNOWLEDGED_PREFIX = new TextEncoder().encode("murmuration work acknowledged 1\n");
@@ -154,4 +159,45 @@ export class WorkSheets {
     }
     return hash.digest();
   }
+}
+
+/** A sheet from a stranger's text; `undefined` if it is none. */
+export function readSheet(text: string): WorkSheet | undefined {
+  try {
+    return workSheetSchema.safeParse(JSON.parse(text)).data;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return undefined;
+  }
+}
+
+/**
+ * Sheets that were written down as `[{ part, sheet }]`.
+ *
+ * @throws {Error} if they can't be read: what is in there is money.
+ */
+export function readSheets(text: string): { readonly part: number; readonly sheet: WorkSheet }[] {
+  return keptSchema.parse(JSON.parse(text));
+}
+
+/** Reads sheets that neighbours send, and acknowledges them with a key. */
+export function sheetCodec(
+  sheets: WorkSheets,
+  { model, signer, accountOf }: {
+    readonly model: string;
+    readonly signer: DigestSigner;
+    readonly accountOf: (peer: string) => string | undefined;
+  },
+): {
+  /** `undefined` if it is no sheet of this model and neighbour. */
+  read(from: string, text: string): WorkSheet | undefined;
+  acknowledge(sheet: WorkSheet, microBatches: readonly number[]): string;
+} {
+  return {
+    read(from, text) {
+      const sheet = readSheet(text);
+      return sheet?.model === model && sheet.host === accountOf(from) ? sheet : undefined;
+    },
+    acknowledge: (sheet, microBatches) => JSON.stringify(sheets.acknowledge(sheet, microBatches, signer)),
+  };
 }

@@ -29,6 +29,7 @@ const ROLES: Readonly<Record<string, readonly string[]>> = {
   reader: [],
   exporter: [],
   settler: ["contracts"],
+  earner: ["contracts"],
 };
 
 /** First match counts, so single files stand before folders. */
