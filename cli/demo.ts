@@ -14,6 +14,7 @@ import { type Manifest, partition } from "../run/mod.ts";
 import { command, execute, PROCESS_OUTPUT } from "./arguments.ts";
 import { HOME_DIRECTORY, REPOSITORY } from "./box.ts";
 import { collectText } from "./corpus.ts";
+import { DemoLedger } from "./demo_ledger.ts";
 import { settleDevices } from "./device.ts";
 import * as format from "./format.ts";
 import { History } from "./history.ts";
@@ -56,9 +57,10 @@ const demoCommand: Command = command({
 
 async function demo(options: DemoOptions): Promise<void> {
   using interruption = listenForInterruption();
-  const run = fileURLToPath(new URL("../runs/demo.json", import.meta.url));
-  const manifest = await readManifest(run);
   await using folder = await temporaryFolder(options.keep ?? false);
+  const run = join(folder.path, "run.json");
+  await Deno.copyFile(fileURLToPath(new URL("../runs/demo.json", import.meta.url)), run);
+  const manifest = await readManifest(run);
   const text = await collectText(REPOSITORY, CHARACTERS_MAX);
   const data = join(folder.path, "text");
   await Deno.writeTextFile(data, text);
@@ -72,14 +74,23 @@ async function demo(options: DemoOptions): Promise<void> {
     settleDevices({ device: options.device, threads, manifest, folder: HOME_DIRECTORY, tell: say }),
     interruption,
   );
-  const swarmOptions = { run, folder: folder.path, device, threads, clock };
+  await using ledger = await orInterrupted(
+    DemoLedger.open({ run, folder: folder.path, clock }),
+    interruption,
+  );
+  say(
+    ledger === undefined
+      ? "There is no anvil here, so there is no ledger: nobody earns anything"
+      : "A chain of its own keeps the ledger: each host has an operator, who stakes for it and takes a place",
+  );
+  const swarmOptions = { run, folder: folder.path, device, threads, clock, ...ledger?.swarmOptions };
   await using swarm = await orInterrupted(LocalSwarm.start(swarmOptions), interruption);
   say("Starting the hosts, each in a box that reaches the network and its own folder, nothing else …");
   const hosts = await orInterrupted(startHosts(swarm, manifest), interruption);
 
   const output = join(HOME_DIRECTORY, "runs", manifest.name);
   const steps = options.steps ?? manifest.steps;
-  const history = await train(swarm, { hosts, data, output, steps, clock }, interruption);
+  const history = await train(swarm, { hosts, data, output, steps, clock, ledger }, interruption);
   say(`\n${summarise(history)}`);
 
   say("\nWhat the model makes of “export function ”, drawn through all the stages:\n");
@@ -87,6 +98,10 @@ async function demo(options: DemoOptions): Promise<void> {
   const flags = ["--tokens", String(SAMPLE_TOKENS), "--temperature", "0.6", "--seed", "1"];
   const sample = await orInterrupted(swarm.generate(prompt, flags), interruption);
   say(sample.split("\n").map((line) => `    ${format.printable(line)}`).join("\n"));
+  if (ledger !== undefined) {
+    say("\nWhat the operators earned by training, each for what its neighbours acknowledge, and took out:\n");
+    say(await orInterrupted(ledger.withdrawAll(join(output, "epochs")), interruption));
+  }
   say(
     `\nAll in ${format.duration((clock.nowMs() - begunMs) / 1000)}. The plot is in ${
       join(output, "loss.svg")
@@ -113,15 +128,14 @@ function introduce(manifest: Manifest, characters: number): void {
 
 /** One after the other for each stage, all stages at once: a small machine should not start six at a time. */
 async function startHosts(swarm: LocalSwarm, manifest: Manifest): Promise<Map<number, LocalHost[]>> {
-  const hosts = new Map<number, LocalHost[]>();
+  const hosts: LocalHost[] = [];
   await Promise.all(
     partition(manifest).map(async ({ index }) => {
-      const replicas: LocalHost[] = [];
-      hosts.set(index, replicas);
-      while (replicas.length < REPLICAS) replicas.push(await swarm.startHost(index));
+      for (let replica = 0; replica < REPLICAS; replica++) hosts.push(await swarm.startHost(index));
     }),
   );
-  return hosts;
+  // Where there is a ledger it has drawn the stages.
+  return Map.groupBy(hosts, ({ stage }) => stage!);
 }
 
 interface Training {
@@ -130,11 +144,12 @@ interface Training {
   readonly output: string;
   readonly steps: number;
   readonly clock: Clock;
+  readonly ledger: DemoLedger | undefined;
 }
 
 /** Trains; a third of the way kills a host of the middle, two thirds of the way starts a fresh one. */
 async function train(swarm: LocalSwarm, training: Training, interruption: Interruption): Promise<History> {
-  const { hosts, data, output, steps, clock } = training;
+  const { hosts, data, output, steps, clock, ledger } = training;
   const history = new History();
   const progress = progressFor(steps);
   const stage = Math.floor(hosts.size / 2);
@@ -151,6 +166,7 @@ async function train(swarm: LocalSwarm, training: Training, interruption: Interr
             "What it had in hand is sent again, and counted once.\n\n",
         );
         await victim.kill();
+        await ledger?.buried(victim);
       },
     },
     {
@@ -165,7 +181,13 @@ async function train(swarm: LocalSwarm, training: Training, interruption: Interr
   ];
   const happening: Promise<unknown>[] = [];
   const follow = async () => {
-    for await (const event of swarm.train(data, output, ["--steps", String(steps)])) {
+    for await (
+      const event of swarm.train(data, output, [
+        "--steps",
+        String(steps),
+        ...await ledger?.trainerFlags() ?? [],
+      ])
+    ) {
       history.add(event);
       progress.show(event);
       while (event.kind === "step" && trouble.length > 0 && event.step >= trouble[0]!.step) {
