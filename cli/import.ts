@@ -106,7 +106,7 @@ async function statesOf(manifest: Manifest, run: string, tiedHead: boolean): Pro
       for (const [index, layout] of layouts.entries()) {
         const { stateHash } = await describePublishedState(layout, weights, (count) => {
           done += count;
-          bar.update(done, `stage ${index} of ${layouts.length}`);
+          bar.update(done, `${index} of ${layouts.length} stages read`);
         });
         states.push(stateHash);
       }
