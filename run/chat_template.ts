@@ -23,7 +23,9 @@ export type ChatRole = "system" | "user" | "assistant";
 
 /** One turn of a chat. */
 export interface ChatMessage {
+  /** Who speaks. */
   readonly role: ChatRole;
+  /** What is said. */
   readonly content: string;
   /** Of who speaks, where there are several of one role. */
   readonly name?: string;
@@ -44,6 +46,7 @@ export interface ChatTemplate {
 
 /** A chat that a template refuses: two turns of one role in a row, a system message where there may be none. */
 export class ChatTemplateError extends Error {
+  /** Tells it from a bug. */
   override name = "ChatTemplateError";
 }
 

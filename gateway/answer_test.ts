@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { byteTokenizer } from "../run/byte_tokenizer.ts";
+import type { DrawnToken } from "../run/sampling.ts";
+import { answer, type Piece } from "./answer.ts";
+import { END_TOKEN } from "./testing/fake_engine.ts";
+
+const tokenizer = { ...byteTokenizer, endOfText: [END_TOKEN] };
+
+/** Draws ids, and tells whether it was asked to stop. */
+async function* drawing(ids: readonly number[], ended: { value?: boolean } = {}): AsyncGenerator<DrawnToken> {
+  try {
+    for (const token of ids) {
+      yield { token, logProbability: -1, top: [] };
+      await Promise.resolve();
+    }
+  } finally {
+    ended.value = true;
+  }
+}
+
+function pieces(ids: readonly number[], stops: readonly string[] = [], echo = ""): Promise<Piece[]> {
+  return Array.fromAsync(answer({ tokenizer, stops, echo, logProbabilities: true, drawn: drawing(ids) }));
+}
+
+Deno.test("pieces add up to the text, tokens to what was drawn, and only the last piece is an end", async () => {
+  // Whole texts, and bytes that are none.
+  const ids = fc.oneof(
+    fc.string({ unit: "grapheme", maxLength: 12 }).map((text) => [...byteTokenizer.encode(text)]),
+    fc.array(fc.integer({ min: 0, max: 254 }), { maxLength: 40 }),
+  );
+  await fc.assert(fc.asyncProperty(ids, fc.boolean(), async (ids, ends) => {
+    const told = await pieces(ends ? [...ids, END_TOKEN] : ids);
+    const text = told.map((piece) => piece.text).join("");
+    const expected = byteTokenizer.decode(ids);
+    if (!expected.includes("\ufffd")) assert.equal(text, expected);
+    assert.equal(told.flatMap(({ tokens }) => tokens).length, ids.length);
+    const offsets = told.flatMap(({ tokens }) => tokens.map(({ offset }) => offset));
+    assert.deepEqual(offsets, offsets.toSorted((a, b) => a - b));
+    assert.deepEqual(told.map(({ finish }) => finish), [
+      ...Array(told.length - 1).fill(undefined),
+      ends ? "stop" : "length",
+    ]);
+  }));
+});
+
+Deno.test("no token of what a stop string cuts off is told, and nothing more is drawn", async () => {
+  const ended: { value?: boolean } = {};
+  const drawn = drawing([..."one two"].map((letter) => letter.charCodeAt(0)), ended);
+  const told = await Array.fromAsync(
+    answer({ tokenizer, stops: [" t", "two"], echo: "", logProbabilities: true, drawn }),
+  );
+  assert.deepEqual(told.flatMap(({ tokens }) => tokens.map(({ text }) => text)), ["o", "n", "e"]);
+  assert.deepEqual(told.at(-1)!.finish, "stop");
+  assert.ok(ended.value);
+});
+
+Deno.test("what is echoed comes first, moves the offsets, and is not searched for stop strings", async () => {
+  const [first, ...rest] = await pieces([97, 98], ["cho"], "echo ");
+  assert.deepEqual(first, { text: "echo ", tokens: [] });
+  assert.deepEqual(rest.flatMap(({ tokens }) => tokens.map(({ offset }) => offset)), [5, 6]);
+});
