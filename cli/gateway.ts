@@ -3,13 +3,21 @@
  * It holds no weights: hosts do. What the API is, is the gateway room's.
  */
 
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { assembleReader } from "../actors/assemble.ts";
 import { RealClock } from "../actors/core/real_clock.ts";
 import { SystemEntropy } from "../actors/core/system_entropy.ts";
 import type { GenerationFact } from "../actors/generation.ts";
 import { createIdentity } from "../actors/wire/identity.ts";
-import { Gateway, isLoopback, type KeyDescription, listen, type Model, parseKeys } from "../gateway/mod.ts";
+import {
+  ANSWERS_AT_ONCE,
+  Gateway,
+  isLoopback,
+  type KeyDescription,
+  listen,
+  type Model,
+  parseKeys,
+} from "../gateway/mod.ts";
 import type { Manifest } from "../run/mod.ts";
 import {
   command,
@@ -20,6 +28,7 @@ import {
   PROCESS_OUTPUT,
   UsageError,
 } from "./arguments.ts";
+import { type HttpAddress, httpAddress, httpUrl, pageOrigins } from "./http_options.ts";
 import { aborted, listenForInterruption } from "./interruption.ts";
 import { startLogging } from "./logging.ts";
 import { readChatTemplate, readManifest, readTokenizer } from "./manifest_file.ts";
@@ -27,12 +36,6 @@ import { joinRun } from "./member.ts";
 import { type JoinOptions, joinOptions } from "./network.ts";
 import { text, wholeNumber } from "./options.ts";
 import { swarmEngine } from "./swarm_engine.ts";
-
-/** Where HTTP is spoken. */
-interface HttpAddress {
-  readonly hostname: string;
-  readonly port: number;
-}
 
 interface GatewayOptions extends Omit<JoinOptions, "listen"> {
   readonly listen: HttpAddress;
@@ -44,11 +47,7 @@ interface GatewayOptions extends Omit<JoinOptions, "listen"> {
   readonly json?: boolean;
 }
 
-/** Answers at once: beyond what hosts batch, each one only makes the others slower. */
-const AT_ONCE = 64;
 const AT_ONCE_MAX = 4096;
-/** Pages that may ask; more is what `*` is for. */
-const ORIGINS_MAX = 64;
 
 const gatewayCommand: Command = joinOptions(
   command({
@@ -94,9 +93,14 @@ const gatewayCommand: Command = joinOptions(
   .option(
     "--allow-origin <origin...>",
     "pages elsewhere that may ask, as https://chat.example.org; * for all",
-    origins,
+    pageOrigins,
   )
-  .option("--at-once <number>", "answers that are generated at once", wholeNumber(1, AT_ONCE_MAX), AT_ONCE)
+  .option(
+    "--at-once <number>",
+    "answers that are generated at once",
+    wholeNumber(1, AT_ONCE_MAX),
+    ANSWERS_AT_ONCE,
+  )
   .option("--json", "tell where it listens as JSON on standard output")
   .action(gateway);
 
@@ -139,8 +143,8 @@ async function gateway(options: GatewayOptions): Promise<void> {
   throw new Exit(EXIT_INTERRUPTED);
 }
 
-function tell({ json }: GatewayOptions, { hostname, port }: HttpAddress, model: string): void {
-  const url = `http://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+function tell({ json }: GatewayOptions, address: HttpAddress, model: string): void {
+  const url = httpUrl(address);
   PROCESS_OUTPUT.out(json ? `${JSON.stringify({ kind: "listening", url, model })}\n` : `${url}\n`);
 }
 
@@ -167,29 +171,9 @@ async function readKeys(path: string): Promise<readonly KeyDescription[]> {
   }
 }
 
-/** `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`. */
-function httpAddress(value: string): HttpAddress {
-  const { host, bracketed, port } = /^(?:\[(?<bracketed>[0-9a-fA-F:.]+)\]|(?<host>[\w.-]+)):(?<port>\d{1,5})$/
-    .exec(value)?.groups ?? {};
-  if (port === undefined || Number(port) > 65_535) {
-    throw new InvalidArgumentError("It must be a host and a port, as 127.0.0.1:8080 is.");
-  }
-  return { hostname: host ?? bracketed, port: Number(port) };
-}
-
-function origins(value: string, previous: readonly string[] = []): readonly string[] {
-  if (value !== "*" && (!URL.canParse(value) || new URL(value).origin !== value)) {
-    throw new InvalidArgumentError(
-      "It must be where a page comes from, as https://chat.example.org is, or *.",
-    );
-  }
-  if (previous.length >= ORIGINS_MAX) throw new InvalidArgumentError(`There can be ${ORIGINS_MAX} at most.`);
-  return [...previous, value];
-}
-
-function cannotListen(error: unknown, { hostname, port }: HttpAddress): never {
+function cannotListen(error: unknown, address: HttpAddress): never {
   if (!(error instanceof Error)) throw error;
-  throw new Failure(`Cannot listen on ${hostname}:${port}: ${error.message}`);
+  throw new Failure(`Cannot listen on ${httpUrl(address)}: ${error.message}`);
 }
 
 function describe(error: unknown): string {

@@ -4,5 +4,6 @@ export { type Engine, EngineBusy, type EngineFigures, EngineUnavailable } from "
 export type { Generation, Model } from "./engine.ts";
 export { Gateway, type GatewayParts } from "./gateway.ts";
 export { type KeyDescription, parseKeys } from "./keys.ts";
+export { ANSWERS_AT_ONCE } from "./limits.ts";
 export { listen, type Listening, type ListenOptions } from "./listen.ts";
 export { isLoopback, type OriginRules } from "./origins.ts";
