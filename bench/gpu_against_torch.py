@@ -10,7 +10,9 @@ MPS); it installs nothing. What is compared:
 
 - Products: a cube of the same edge, with operands that lie as ours do. f32 is
   f32: PyTorch is kept from rounding to TF32. In f16 PyTorch multiplies on
-  matrix units where the GPU has them; WGSL cannot reach those yet.
+  matrix units where the GPU has them; WGSL cannot reach those yet. Ours are
+  timed by the GPU's own clock where it has one, PyTorch's by the host's, over
+  many runs that are asked for at once.
 - Steps: a model of the same sizes, four micro-batches forward and backward, one
   step of AdamW. f16 is autocast over f32 weights, as our 16-bit copies of the
   weights are. Ours also brings the sum of the gradients to the host and back,
