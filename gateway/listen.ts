@@ -74,18 +74,15 @@ async function serve(
   incoming.on("error", leave);
   const request = requestOf(incoming, gone.signal);
   const response = request ? await handle(request) : new Response("Bad request\n", { status: 400 });
-  // What is left of a body that was given up would be taken for the next request.
-  const isGivenUp = !incoming.complete && incoming.listenerCount("readable") > 0;
-  const headers = Object.fromEntries(response.headers);
-  outgoing.writeHead(response.status, isGivenUp ? { ...headers, connection: "close" } : headers);
+  outgoing.writeHead(response.status, Object.fromEntries(response.headers));
   if (incoming.method === "HEAD" || response.body === null) {
     await response.body?.cancel();
     outgoing.end();
   } else {
     await send(response.body, outgoing, gone.signal);
   }
-  // A body that nobody has looked at goes by, so that the connection can be used again.
-  if (!isGivenUp) incoming.resume();
+  // What nobody wanted of a body goes by, so that its sender reads the answer and can ask again.
+  incoming.resume();
 }
 
 /** Sends as fast as the client takes it. */
@@ -126,6 +123,9 @@ function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
       const { done, value } = await chunks.next();
       if (done) controller.close();
       else controller.enqueue(value);
+    },
+    async cancel() {
+      await chunks?.return?.();
     },
   }, { highWaterMark: 0 });
 }

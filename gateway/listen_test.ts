@@ -49,6 +49,22 @@ Deno.test("a body that nobody read does not spoil the connection", async () => {
   }
 });
 
+Deno.test("a body that was given up in the middle does not spoil it either", async () => {
+  await using server = await listen(async ({ body }) => {
+    const reader = body!.getReader();
+    await reader.read();
+    await reader.cancel();
+    return new Response("too large", { status: 413 });
+  }, HERE);
+  const chunk = new Uint8Array(65_536);
+  for (let count = 0; count < 3; count++) {
+    // Without a length that could be looked at.
+    const body = ReadableStream.from(Array(100).fill(chunk));
+    const response = await fetch(`http://127.0.0.1:${server.port}/`, { method: "POST", body });
+    assert.deepEqual([response.status, await response.text()], [413, "too large"]);
+  }
+});
+
 Deno.test("an answer that breaks off ends the connection, though its client takes nothing", async () => {
   const broken = Promise.withResolvers<void>();
   const waiting = Promise.withResolvers<ReadableStreamDefaultController<Uint8Array>>();

@@ -16,6 +16,8 @@ export const BROWSER_PATH: string | undefined = PATHS.find((path) => existsSync(
 
 /** Starts it, without a window. */
 export function openBrowser(): Promise<Browser> {
-  // Chromium refuses to be root in a sandbox of its own; it is shown our own page alone.
-  return puppeteer.launch({ executablePath: BROWSER_PATH, args: ["--no-sandbox"] });
+  // Chromium refuses to be root in a sandbox of its own; it is shown our own page alone. Containers have
+  // little shared memory.
+  const args = ["--no-sandbox", "--disable-dev-shm-usage"];
+  return puppeteer.launch({ executablePath: BROWSER_PATH, args });
 }
