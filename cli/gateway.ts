@@ -86,7 +86,7 @@ const gatewayCommand: Command = joinOptions(
   .option(
     "--keys <file>",
     "who may ask, and how much: JSON with a list of keys, each with a name, a key or its sha256, and if wanted " +
-      "requestsPerMinute, tokensPerMinute and concurrent",
+      "requestsPerMinute, tokensPerMinute and concurrent (answers at once, else 16)",
     text,
   )
   .option("--open", "let anybody ask who can reach it, without a key and by any name")

@@ -108,12 +108,31 @@ Deno.test("requests at once are bounded for each key, until their answers are ov
     .create({ model, prompt: "x", stream: true }, { signal: controller.signal });
   await served.engine.whenActive(1);
   assert.equal((await spent(ask(served, ALICE))).status, 429);
+  assert.equal((await spent(ask(served, BOB, { model, prompt: "x", n: 17 }))).status, 400);
   controller.abort();
   await assert.rejects(first);
   await served.engine.whenActive(0);
   served.engine.pause = () => Promise.resolve();
   assert.equal((await spent(ask(served, ALICE))).status, 200);
   assert.equal((await spent(ask(served, ALICE))).status, 200);
+});
+
+Deno.test("a key that says nothing of it has a quarter of the answers at once, counted by choices", async () => {
+  await using served = await serve({ keys: keys() });
+  served.engine.pause = (_, signal) => untilAborted(signal);
+  const controller = new AbortController();
+  const bob = served.openai.withOptions({ apiKey: BOB });
+  const held = bob.completions.create({ model, prompt: "x", n: 12 }, { signal: controller.signal });
+  await served.engine.whenActive(12);
+  const refused = await ask(served, BOB, { model, prompt: "x", n: 5 });
+  assert.equal(refused.status, 429);
+  assert.match((await problemOf(refused)).message, /16 answers at once/);
+  const other = served.openai.withOptions({ apiKey: ALICE }).completions
+    .create({ model, prompt: "x", n: 16 }, { signal: controller.signal });
+  await served.engine.whenActive(28);
+  controller.abort();
+  await Promise.all([assert.rejects(held), assert.rejects(other)]);
+  await served.engine.whenActive(0);
 });
 
 Deno.test("so many answers at once, so many wait, and the rest is told to come back", async () => {

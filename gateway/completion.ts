@@ -78,7 +78,7 @@ export async function complete(
   id: string,
   signal: AbortSignal,
 ): Promise<Response> {
-  const begun = client.begin();
+  const begun = client.begin(completion.choices.length);
   const work = new CompletionWork(parts, completion, client, id, signal);
   if (!completion.stream) {
     using _ = begun;

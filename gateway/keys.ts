@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { createHash, timingSafeEqual } from "node:crypto";
 import { z } from "zod";
 import type { Clock } from "../actors/core/clock.ts";
-import { KEYS_MAX } from "./limits.ts";
+import { ANSWERS_AT_ONCE_PER_KEY, KEYS_MAX } from "./limits.ts";
 import { Problem } from "./problem.ts";
 import { TokenBucket } from "./token_bucket.ts";
 
@@ -20,7 +20,8 @@ const keySchema = z.strictObject({
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits, lower case").optional(),
   requestsPerMinute: amount,
   tokensPerMinute: amount,
-  concurrent: amount,
+  /** Answers at once; a request with `n` has so many. */
+  concurrent: amount.default(ANSWERS_AT_ONCE_PER_KEY),
 }).refine(({ key, sha256 }) => (key === undefined) !== (sha256 === undefined), {
   message: "must have either key or sha256",
 });
@@ -28,7 +29,7 @@ const keySchema = z.strictObject({
 const fileSchema = z.strictObject({ keys: z.array(keySchema).min(1).max(KEYS_MAX) });
 
 /** A key, as its owner's file describes it. */
-export type KeyDescription = z.output<typeof keySchema>;
+export type KeyDescription = Readonly<z.input<typeof keySchema>>;
 
 /**
  * Reads a file of keys: `{"keys": [{"name": "alice", "sha256": "…", "requestsPerMinute": 60, …}]}`.
@@ -63,8 +64,8 @@ export class Client {
   readonly #concurrentMax: number;
   #concurrent = 0;
 
-  constructor(clock: Clock, description: Partial<KeyDescription> & { readonly name: string }) {
-    const { name, requestsPerMinute, tokensPerMinute, concurrent = Infinity } = description;
+  constructor(clock: Clock, description: Omit<KeyDescription, "key" | "sha256">) {
+    const { name, requestsPerMinute, tokensPerMinute, concurrent = ANSWERS_AT_ONCE_PER_KEY } = description;
     this.name = name;
     if (requestsPerMinute !== undefined) this.#requests = new TokenBucket(clock, requestsPerMinute);
     if (tokensPerMinute !== undefined) this.#tokens = new TokenBucket(clock, tokensPerMinute);
@@ -72,22 +73,25 @@ export class Client {
   }
 
   /**
-   * Begins a request. Dispose of what is returned when its answer is over.
+   * Begins a request. Dispose of what is returned when it is over.
    *
+   * @param answers that it asks for.
    * @throws {Problem} 429 if one of the limits is reached; nothing is counted then.
    */
-  begin(): Disposable {
+  begin(answers: number): Disposable {
     const wait = this.#requests?.secondsUntil(1) ?? 0;
     if (wait > 0) throw this.#limited("requests a minute", wait);
     const debt = this.#tokens?.secondsUntil(1) ?? 0;
     if (debt > 0) throw this.#limited("tokens a minute", debt);
-    if (this.#concurrent >= this.#concurrentMax) throw this.#limited("requests at once", 1);
+    if (this.#concurrent + answers > this.#concurrentMax) {
+      throw this.#limited(`${this.#concurrentMax} answers at once`, 1);
+    }
     this.#requests?.take(1);
-    this.#concurrent++;
+    this.#concurrent += answers;
     let over = false;
     return {
       [Symbol.dispose]: () => {
-        if (!over) this.#concurrent--;
+        if (!over) this.#concurrent -= answers;
         over = true;
       },
     };
@@ -112,7 +116,7 @@ export class Clients {
   /** @param keys none: anybody may ask, without limits of its own. */
   constructor(clock: Clock, keys: readonly KeyDescription[]) {
     this.#known = keys.map((key) => ({ hash: hashOf(key), client: new Client(clock, key) }));
-    if (keys.length === 0) this.#anybody = new Client(clock, { name: "anybody" });
+    if (keys.length === 0) this.#anybody = new Client(clock, { name: "anybody", concurrent: Infinity });
   }
 
   /** Whether anybody may ask. */

@@ -24,6 +24,12 @@ export const CONNECTIONS_MAX = 4096;
 /** Answers that are generated at once, if nobody says otherwise; an engine that has less room says so itself. */
 export const ANSWERS_AT_ONCE = 64;
 
+/**
+ * Answers at once to one key, if its description does not say: a quarter of all, so that no one client, however
+ * slowly it takes its answers, keeps the others from theirs.
+ */
+export const ANSWERS_AT_ONCE_PER_KEY = 16;
+
 /** Answers that wait for their turn. Who would wait longer had better ask again. */
 export const ANSWERS_WAITING_MAX = 256;
 

@@ -143,7 +143,10 @@ async function answer() {
   else if (chat.at(-1)?.role === "user") chat.pop();
   turn.classList.remove("pending");
   asking = undefined;
+  const hadFocus = document.activeElement === stop;
   refresh();
+  // A button that is gone takes the focus along.
+  if (hadFocus) message.focus();
 }
 
 /** Asks for the answer to the chat, and gives its pieces away as they come. */
