@@ -21,6 +21,9 @@
 export * from "./actors/assemble.ts";
 export * from "./actors/core/mod.ts";
 export type { Departure, HostStatus, KeptState, PledgeStore, SnapshotStore } from "./actors/host.ts";
+export type { WeightSink } from "./actors/exporter.ts";
+export * from "./actors/generation.ts";
+export type { ReaderFigures } from "./actors/reader.ts";
 export type { Pledge } from "./actors/allegiance.ts";
 export type { Electorate, Tensor } from "./actors/messages.ts";
 export * from "./actors/report.ts";

@@ -157,6 +157,7 @@ export interface HostStatus {
   readonly serving: boolean;
   /** Whether it takes in texts to continue, and how many it keeps. */
   readonly servesSessions: boolean;
+  /** Texts of which it keeps something. */
   readonly sessions: number;
   /** Whether it was told to leave. */
   readonly leaving: boolean;

@@ -10,7 +10,8 @@
 import { z } from "zod";
 import type { PeerId } from "./core/actor.ts";
 import type { Announcement } from "../routing/mod.ts";
-import { type Sampling, samplingSchema, TOP_LOG_PROBABILITIES_MAX } from "../run/mod.ts";
+import { type Sampling, TOP_LOG_PROBABILITIES_MAX } from "../run/mod.ts";
+import { samplingSchema } from "../run/sampling.ts";
 import { signatureSchema as signature, stateProofSchema } from "../routing/state_proof.ts";
 import { BadFrame, type Frame, type WireTensor } from "./wire/wire.ts";
 import {

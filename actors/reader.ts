@@ -24,7 +24,8 @@ import { Probing } from "./probing.ts";
 import { behaviour, type Role } from "./role.ts";
 import { SessionMail } from "./session_mail.ts";
 import { type PathChoice, Paths, stageService } from "../routing/mod.ts";
-import { type DrawnToken, type Sampling, samplingSchema } from "../run/mod.ts";
+import type { DrawnToken, Sampling } from "../run/mod.ts";
+import { samplingSchema } from "../run/sampling.ts";
 
 /** What a reader is made of. */
 export interface ReaderOptions {

@@ -43,9 +43,11 @@ export type PathChoice =
 
 /** What a host says when it is asked. */
 export interface HostAnswer {
+  /** From asking to the answer. */
   readonly roundTripMs: number;
   /** That it serves; `null` if none. */
   readonly stage: number | null;
+  /** Steps that its weights have taken. */
   readonly step: number;
   /** For one token of one text; `null` if it can't tell. */
   readonly secondsPerToken: number | null;

@@ -167,16 +167,23 @@ export interface Manifest {
 
 /** Where a run's contracts lie, and what its model is called there. */
 export interface LedgerConfig {
+  /** Number that the chain goes by. */
   readonly chainId: number;
   /** Where the chain answers JSON-RPC, for those who have no node of their own; no part of the run's id. */
   readonly rpc?: string;
   /** Block of the first contract. */
   readonly block: number;
+  /** Address of the token that is staked and earned. */
   readonly token: string;
+  /** Address of the contract that holds stakes. */
   readonly vault: string;
+  /** Address of the contract that knows models and who serves them. */
   readonly registry: string;
+  /** Address of the contract that pays for training. */
   readonly rewards: string;
+  /** Address of the contract that shares what readers pay. */
   readonly revenue: string;
+  /** Address of the contract that holds what readers will pay. */
   readonly escrow: string;
   /** Name of the model in the registry, 32 bytes: follows from its owner and {@link modelHash}. */
   readonly model: string;

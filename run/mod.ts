@@ -28,15 +28,10 @@ export type { TokenizerFiles } from "./open_tokenizer.ts";
 export { drawInteger, philox, Purpose, unitInterval } from "./order.ts";
 export { partition, sliceOf, stageFlopsPerToken } from "./partition.ts";
 export type { PartitionSource, Slice } from "./partition.ts";
-export {
-  GREEDY,
-  LOGIT_BIAS_MAX,
-  samplingSchema,
-  samplingUniform,
-  TOP_LOG_PROBABILITIES_MAX,
-} from "./sampling.ts";
+export { GREEDY, LOGIT_BIAS_MAX, samplingUniform, TOP_LOG_PROBABILITIES_MAX } from "./sampling.ts";
 export type { DrawnToken, Sampling } from "./sampling.ts";
 export { byteTokenizerFile, publishedConfig } from "./published_config.ts";
+export type { PublishedState } from "./published_config.ts";
 export { learningRate } from "./schedule.ts";
 export { TextStream } from "./text_stream.ts";
 export { checkTokenIds } from "./tokenizer.ts";

@@ -14,7 +14,7 @@ const TYPE_NAMES = { F32: "float32", F16: "float16", BF16: "bfloat16" } as const
 /** What a configuration says besides the model. */
 export interface PublishedState {
   /** Of the weights' elements. */
-  readonly type: keyof typeof TYPE_NAMES;
+  readonly type: "F32" | "F16" | "BF16";
   /** Ids that end a text. */
   readonly endOfText: readonly number[];
   /** Hash of the run's manifest. */

@@ -23,6 +23,7 @@ export { continueSolo, extendSolo } from "./solo_sessions.ts";
 export { DEVICE_NAMES, type DeviceName, openDevice, type WorkerDevice } from "./open_device.ts";
 export type { WebGpuSource } from "../kernels/webgpu/open.ts";
 export { WeightFile } from "./weight_file.ts";
+export type { PlacedBytes } from "./weight_file.ts";
 export { WorkerStage } from "./worker_stage.ts";
 export type { ForwardResult, Stage, StateManifest, StepUpdate } from "./stage.ts";
 export {

@@ -12,6 +12,7 @@ import { BadState, checkStateManifest, isPiece } from "./state.ts";
 
 /** A snapshot whose header holds. */
 export class SnapshotFile {
+  /** Of the state that it holds. */
   readonly manifest: StateManifest;
   /** What its owner kept beside it. */
   readonly note: string;
@@ -46,7 +47,11 @@ export class SnapshotFile {
     return new SnapshotFile(source, manifest, note, length);
   }
 
-  /** @throws {BadState} if the piece is not what the manifest names. */
+  /**
+   * One piece of the state.
+   *
+   * @throws {BadState} if the piece is not what the manifest names.
+   */
   async piece(index: number): Promise<Uint8Array> {
     const from = index * this.manifest.pieceBytes;
     const to = Math.min(from + this.manifest.pieceBytes, this.manifest.bytes);

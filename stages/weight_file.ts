@@ -14,6 +14,7 @@ import { PIECE_BYTES, stateOffset } from "./state.ts";
 export interface PlacedBytes {
   /** Of the first, counted from the start of the file. */
   readonly at: number;
+  /** What belongs there. */
   readonly bytes: Uint8Array;
 }
 
@@ -32,6 +33,8 @@ export class WeightFile {
   readonly #end: number;
 
   /**
+   * A file for the parameters of one stage.
+   *
    * @param name for errors.
    * @param metadata text that readers of the file may want.
    */
