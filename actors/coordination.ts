@@ -28,7 +28,8 @@ import type {
 import type { PeerId } from "./core/actor.ts";
 import { compareElectorates, inForce, type Shortfall, shortfall } from "./electorate.ts";
 import { ELECTORS_MAX, MOVED_SHARE_MAX } from "./limits.ts";
-import type { Electorate, Held, MessageOf, RemoteMessage, Update, Walk } from "./messages.ts";
+import type { Electorate, MessageOf, RemoteMessage, Update, Walk } from "./messages.ts";
+import { type Gap, pairsOf, StepTable } from "./step_table.ts";
 import {
   type BalancedHost,
   type BalanceRules,
@@ -88,16 +89,6 @@ interface Member {
   heldFromStep: number;
 }
 
-interface Row {
-  /** Who accumulated it, by stage. */
-  readonly cells: (PeerId | undefined)[];
-  /** The data that it is from, at every stage, once somebody feeds it. */
-  corpus: string | undefined;
-  loss: { readonly sum: number; readonly tokens: number } | undefined;
-  attempts: number;
-  walking: boolean;
-}
-
 /** The coordination of one run. See the head of the file. */
 export class Coordination {
   /** Fencing number: a host that has promised a higher one follows this no more. 0 before it asks for promises. */
@@ -113,8 +104,7 @@ export class Coordination {
   #feeders: readonly Feeder[];
   /** State hash of each stage at `step`. */
   #stateHashes: string[] = [];
-  #rows: Row[] = [];
-  #emptyCells = 0;
+  readonly #table: StepTable;
   /** Whose answer the phase waits for. */
   readonly #awaited = new Set<PeerId>();
   readonly #prepared = new Map<PeerId, MessageOf<"prepared">>();
@@ -155,6 +145,7 @@ export class Coordination {
 
   constructor(config: CoordinationConfig) {
     this.#config = config;
+    this.#table = new StepTable(config.stages);
     this.#feeders = [this.#ownFeeder];
   }
 
@@ -402,8 +393,7 @@ export class Coordination {
       if (member.moving) this.#members.delete(member.peer);
     }
     this.#awaited.clear();
-    this.#rows = [];
-    this.#emptyCells = 0;
+    this.#table.clear();
     this.#electorates = [];
     this.#shortOf = undefined;
   }
@@ -558,7 +548,7 @@ export class Coordination {
     const { peer, stage } = member;
     this.#commands.push({ kind: "left", peer, stage, reason });
     // What is being applied has been reduced: it holds this host's share, dead or not.
-    if (this.phase !== "applying") this.#emptyAllOf(member);
+    if (this.phase !== "applying") this.#table.emptyAllOf(member);
     const awaited = this.#awaited.delete(peer);
     switch (this.phase) {
       case "filling":
@@ -677,46 +667,25 @@ export class Coordination {
 
   /** The table as the hosts report it. One that contradicts what others say forgets what it holds. */
   #rebuild(members: readonly Member[]): void {
-    const { stages, microBatches } = this.#config;
-    const rows = emptyRows(stages, microBatches);
-    const kept = new Set<Member>();
-    const holders = members.filter(({ hello, stage }) =>
+    this.#table.begin(this.#config.microBatches);
+    const holdings = members.filter(({ hello, stage }) =>
       hello.step === this.step && hello.stateHash === this.#stateHashes[stage] &&
       (hello.report?.held.length ?? 0) > 0
     ).map((member) => ({ member, held: pairsOf(member.hello.report!.held) }))
       .sort((a, b) => b.held.length - a.held.length);
-    for (const { member, held } of holders) {
-      const { stage, hello, peer } = member;
-      const known = new Map(hello.report!.losses.map((loss) => [loss.microBatch, loss]));
-      const last = stage === stages - 1;
-      const fits = held.every(({ microBatch, corpus }) => {
-        const row = rows.at(microBatch);
-        return row !== undefined && row.cells[stage] === undefined && (row.corpus ?? corpus) === corpus &&
-          (!last || known.has(microBatch));
-      });
-      if (!fits) continue;
-      kept.add(member);
-      for (const { microBatch, corpus } of held) {
-        const row = rows[microBatch];
-        row.cells[stage] = peer;
-        row.corpus = corpus;
-        if (last) row.loss = known.get(microBatch);
-      }
-    }
+    const kept = holdings.filter(({ member: { peer, stage, hello }, held }) => {
+      const losses = new Map(hello.report!.losses.map((loss) => [loss.microBatch, loss]));
+      return this.#table.takeOver({ peer, stage, held, losses });
+    });
     this.round = 0;
     this.#contradictions.clear();
     this.#leftOut.clear();
     this.#awaited.clear();
-    if (kept.size === 0) this.#enterBetween(null);
+    if (kept.length === 0) this.#enterBetween(null);
     else {
       // The step had begun: it goes on.
       this.phase = "filling";
-      this.#rows = rows;
-      this.#emptyCells = rows.reduce(
-        (sum, { cells }) => sum + cells.filter((it) => it === undefined).length,
-        0,
-      );
-      for (const member of kept) this.#accept(member, true);
+      for (const { member } of kept) this.#accept(member, true);
     }
     for (const member of members) if (!member.accepted) this.#admit(member);
     if (this.phase === "filling") this.#assignGaps();
@@ -734,8 +703,7 @@ export class Coordination {
   #enterBetween(applied: AppliedStep | null): void {
     this.phase = "between";
     this.round = 0;
-    this.#rows = [];
-    this.#emptyCells = 0;
+    this.#table.clear();
     this.#contradictions.clear();
     this.#leftOut.clear();
     this.#awaited.clear();
@@ -781,12 +749,10 @@ export class Coordination {
   }
 
   #startStep(): void {
-    const { stages, microBatches } = this.#config;
     this.#relieveLeavers();
     this.phase = "filling";
     this.#awaited.clear();
-    this.#emptyCells = stages * microBatches;
-    this.#rows = emptyRows(stages, microBatches);
+    this.#table.begin(this.#config.microBatches);
     this.#assignGaps();
   }
 
@@ -913,30 +879,18 @@ export class Coordination {
     if (short !== null) return this.#waitFor(0, short);
     this.#waitingFor = undefined;
     // Once all say what they hold, nothing is counted of it any more.
-    if (this.#rows.some((row) => this.#isOrphan(row))) return this.#prepare();
-    this.#rows.forEach((row, microBatch) => {
-      if (!row.walking) this.#assign(row, microBatch);
-    });
-    if (this.#emptyCells === 0) this.#prepare();
+    if (this.#table.hasOrphan(this.#corpora)) return this.#prepare();
+    for (const gap of this.#table.gaps()) this.#assign(gap);
+    if (this.#table.isFull) this.#prepare();
   }
 
-  #assign(row: Row, microBatch: number): void {
-    const mask = row.cells.flatMap((cell, stage) => cell === undefined ? [stage] : []);
-    if (mask.length === 0) return;
+  #assign({ microBatch, mask, corpus }: Gap): void {
     // Whoever has the same data can replay what another has begun.
-    const able = this.#feeders.filter(({ corpus }) => corpus === (row.corpus ?? corpus));
+    const able = this.#feeders.filter((feeder) => feeder.corpus === (corpus ?? feeder.corpus));
     const feeder = able[microBatch % able.length];
-    row.corpus = feeder.corpus;
-    row.attempts++;
-    row.walking = true;
-    const walk: Walk = {
-      purpose: "train",
-      term: this.term,
-      step: this.step,
-      round: this.round,
-      microBatch,
-      attempt: row.attempts,
-    };
+    const { term, step, round } = this;
+    const attempt = this.#table.send({ microBatch, corpus: feeder.corpus });
+    const walk: Walk = { purpose: "train", term, step, round, microBatch, attempt };
     this.#commands.push({ kind: "assign", walk, mask, feeder });
   }
 
@@ -944,44 +898,9 @@ export class Coordination {
     return { peer: this.#config.self, corpus: this.#config.corpus };
   }
 
-  /** It can't be sent again: nobody who is there has the data that it is from. */
-  #isOrphan({ corpus, cells }: Row): boolean {
-    return corpus !== undefined && !this.#feeders.some((feeder) => feeder.corpus === corpus) &&
-      cells.includes(undefined);
-  }
-
-  /**
-   * Of an orphan no stage may count anything: who has counted it has to forget all that it holds, and
-   * that may make orphans of others. Afterwards anybody's data may take their places.
-   *
-   * @returns who has to forget.
-   */
-  #dropOrphans(): Set<Member> {
-    const dropped = new Set<Member>();
-    for (let orphan = this.#nextOrphan(); orphan !== undefined; orphan = this.#nextOrphan()) {
-      orphan.corpus = undefined;
-      for (const peer of orphan.cells) {
-        const member = peer === undefined ? undefined : this.#members.get(peer)!;
-        if (member === undefined) continue;
-        dropped.add(member);
-        this.#emptyAllOf(member);
-      }
-    }
-    return dropped;
-  }
-
-  #nextOrphan(): Row | undefined {
-    return this.#rows.find((row) => this.#isOrphan(row));
-  }
-
-  #emptyAllOf({ peer, stage }: Member): void {
-    for (const row of this.#rows) if (row.cells[stage] === peer) this.#empty(row, stage);
-  }
-
-  #empty(row: Row, stage: number): void {
-    row.cells[stage] = undefined;
-    this.#emptyCells++;
-    if (stage === this.#config.stages - 1) row.loss = undefined;
+  /** Data that can be drawn from now. */
+  get #corpora(): ReadonlySet<string> {
+    return new Set(this.#feeders.map(({ corpus }) => corpus));
   }
 
   #onAccumulated(
@@ -989,35 +908,25 @@ export class Coordination {
     { walk, stage, corpus, lossSum, tokens }: MessageOf<"accumulated">,
   ): void {
     const member = this.#members.get(peer);
-    const row = this.#rows[walk.microBatch];
-    if (walk.term !== this.term || walk.step !== this.step || row === undefined) return;
-    if (member?.stage !== stage || !member.accepted || corpus !== row.corpus) return;
-    // The first report wins. A second host that counted the same is found out in Prepare.
-    if (row.cells[stage] !== undefined) return;
-    if (stage === this.#config.stages - 1) {
-      if (lossSum === undefined || tokens === undefined) return;
-      row.loss = { sum: lossSum, tokens };
-    }
-    row.cells[stage] = peer;
-    this.#emptyCells--;
-    if (this.phase === "filling" && this.#emptyCells === 0) this.#prepare();
+    if (walk.term !== this.term || walk.step !== this.step) return;
+    if (member?.stage !== stage || !member.accepted) return;
+    const loss = lossSum === undefined || tokens === undefined ? undefined : { sum: lossSum, tokens };
+    const counts = this.#table.count(peer, stage, { microBatch: walk.microBatch, corpus }, loss);
+    if (counts && this.phase === "filling" && this.#table.isFull) this.#prepare();
   }
 
-  #onWalkOver(walk: Walk, reason: string | null): void {
-    const row = this.#rows[walk.microBatch];
-    if (walk.term !== this.term || walk.step !== this.step || walk.attempt !== row?.attempts) return;
-    row.walking = false;
-    if (this.phase !== "filling" || row.cells.every((cell) => cell !== undefined)) return;
+  #onWalkOver({ term, step, microBatch, attempt }: Walk, reason: string | null): void {
+    if (term !== this.term || step !== this.step) return;
+    if (!this.#table.endWalk(microBatch, attempt) || this.phase !== "filling") return;
     // Reports travel on other connections than the walk's end. A walk that broke is replayed at once,
     // but not for ever at once.
-    if (reason === null || row.attempts > 3) {
-      this.#commands.push({ kind: "awaitGrace", microBatch: walk.microBatch, attempt: walk.attempt });
+    if (reason === null || attempt > 3) {
+      this.#commands.push({ kind: "awaitGrace", microBatch, attempt });
     } else this.#assignGaps();
   }
 
   #onGraceOver(microBatch: number, attempt: number): void {
-    const row = this.#rows[microBatch];
-    if (this.phase === "filling" && row?.attempts === attempt && !row.walking) this.#assignGaps();
+    if (this.phase === "filling" && this.#table.rests(microBatch, attempt)) this.#assignGaps();
   }
 
   // --- prepare ------------------------------------------------------------------------------------
@@ -1058,7 +967,7 @@ export class Coordination {
       pairs.get(peer)!.some((held) => held.microBatch === microBatch);
     const fenced = new Set<Member>();
     const strayed: Member[] = [];
-    const gaps: { readonly row: Row; readonly stage: number }[] = [];
+    const gaps: { readonly microBatch: number; readonly stage: number }[] = [];
     const out = new Set<PeerId>();
     const contradict = (accused: PeerId, accuser: PeerId) => {
       for (const peer of this.#contradict(accused, accuser, "table")) out.add(peer);
@@ -1073,25 +982,23 @@ export class Coordination {
         contradict(peer, peer);
         continue;
       }
-      const missing = this.#rows.filter((row, microBatch) =>
-        row.cells[stage] === peer && !holds(peer, microBatch)
-      );
+      const missing = this.#table.countedBy(peer, stage).filter((microBatch) => !holds(peer, microBatch));
       if (missing.length > 0) contradict(peer, peer);
       for (const { microBatch, corpus } of pairs.get(peer)!) {
-        const row = this.#rows.at(microBatch);
-        const owner = row === undefined ? peer : row.cells[stage];
-        if (owner === peer && row?.corpus === corpus) continue;
+        const cell = this.#table.cell(microBatch, stage);
+        const owner = cell === undefined ? peer : cell.owner;
+        if (owner === peer && cell?.corpus === corpus) continue;
         fenced.add(member);
         // An owner that does not hold it either is to blame itself.
         if (owner !== undefined && (owner === peer || holds(owner, microBatch))) contradict(peer, owner);
       }
-      if (!fenced.has(member)) gaps.push(...missing.map((row) => ({ row, stage })));
+      if (!fenced.has(member)) gaps.push(...missing.map((microBatch) => ({ microBatch, stage })));
     }
     const agreed = fenced.size === 0 && strayed.length === 0 && gaps.length === 0;
-    if (agreed && this.#emptyCells === 0) return this.#reduce();
-    for (const { row, stage } of gaps) this.#empty(row, stage);
-    for (const member of fenced) this.#emptyAllOf(member);
-    for (const member of this.#dropOrphans()) fenced.add(member);
+    if (agreed && this.#table.isFull) return this.#reduce();
+    for (const { microBatch, stage } of gaps) this.#table.empty(microBatch, stage);
+    for (const member of fenced) this.#table.emptyAllOf(member);
+    for (const peer of this.#table.dropOrphans(this.#corpora)) fenced.add(this.#members.get(peer)!);
     const { term } = this;
     this.#await(
       "fencing",
@@ -1138,10 +1045,9 @@ export class Coordination {
       (sum, [, it]) => sum + it.squareSum,
       0,
     );
-    const tokens = this.#rows.reduce((sum, row) => sum + row.loss!.tokens, 0);
+    const { sum: lossSum, tokens } = this.#table.loss();
     const learningRate = this.#config.learningRate(this.step);
     const scale = this.#config.updateScale(squareSum, tokens);
-    const lossSum = this.#rows.reduce((sum, row) => sum + row.loss!.sum, 0);
     const { term, step, round } = this;
     const update = { total: { term, round }, scale, learningRate, squareSum, lossSum, tokens };
     this.#update = update;
@@ -1173,16 +1079,13 @@ export class Coordination {
       const { stateHash } = this.#applied.get(peer)!;
       votes[stage].set(stateHash, (votes[stage].get(stateHash) ?? 0) + 1);
     }
-    const served: Record<PeerId, number> = {};
-    for (const row of this.#rows) {
-      for (const peer of row.cells) if (peer !== undefined) served[peer] = (served[peer] ?? 0) + 1;
-    }
-    const replays = this.#rows.reduce((sum, row) => sum + Math.max(0, row.attempts - 1), 0);
     const dead = votes.findIndex((vote) => vote.size === 0);
     if (dead >= 0) return this.#gatherAgain(dead, "its last host was lost while the step was applied");
     // Those who are left may be the few on one side of a cut: what they did may not be what the others do.
     const lacking = this.#lacksQuorum();
     if (lacking !== null) return this.#gatherAgain(0, lacking);
+    const served = this.#table.served();
+    const { replays } = this.#table;
     this.step++;
     this.#stateHashes = votes.map(mostCommon);
     this.#certify();
@@ -1338,32 +1241,10 @@ export class Coordination {
   }
 }
 
-/** A micro-batch, by its number and its data. */
-interface Pair {
-  readonly microBatch: number;
-  readonly corpus: string;
-}
-
-function pairsOf(held: Held): Pair[] {
-  return held.flatMap(({ corpus, microBatches }) =>
-    microBatches.map((microBatch) => ({ microBatch, corpus }))
-  );
-}
-
 function inWords(short: Shortfall | undefined): string | null {
   if (short === undefined) return null;
   return `${short.present} of the ${short.size} hosts that vouch for its steps are there, and without most of ` +
     "them another coordinator might go on as well; if they are gone for good, train --resume --without-quorum";
-}
-
-function emptyRows(stages: number, microBatches: number): Row[] {
-  return Array.from({ length: microBatches }, () => ({
-    cells: new Array<PeerId | undefined>(stages).fill(undefined),
-    corpus: undefined,
-    loss: undefined,
-    attempts: 0,
-    walking: false,
-  }));
 }
 
 /** What hosts can offer of each stage: step → state hash → how many have it. */
