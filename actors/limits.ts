@@ -262,8 +262,8 @@ export const ROOM_WAIT_MS_MAX = 5_000;
 export const TOKEN_TIMEOUT_MS_MIN = 5_000;
 export const TOKEN_TIMEOUT_FACTOR = 10;
 
-/** Paths that are tried for one token after the first has failed. */
-export const PATH_ATTEMPTS_MAX = 5;
+/** Paths that are tried for one token after the first has failed, at least, and for {@link HOSTS_WAIT_MS_MAX}. */
+export const PATH_ATTEMPTS_MIN = 5;
 
 /** A host without room tells a session to come again after so long: most texts are over in that time, or rest. */
 export const SESSION_RETRY_MS = 1000;

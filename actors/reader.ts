@@ -13,7 +13,7 @@ import {
   HOME_TEXTS_MAX,
   HOME_WAITING_MAX,
   HOSTS_WAIT_MS_MAX,
-  PATH_ATTEMPTS_MAX,
+  PATH_ATTEMPTS_MIN,
   PROBE_PERIOD_MS,
   ROOM_WAIT_MS_MAX,
   TOKEN_TIMEOUT_FACTOR,
@@ -491,7 +491,8 @@ class Reader implements Role {
     text.broken ??= { sinceMs: nowMs, blamed, reason, attempts: 0 };
     Object.assign(text.broken, { blamed, reason });
     const { attempts } = text.broken;
-    if (attempts >= PATH_ATTEMPTS_MAX) {
+    // Others may only have to be found: a stage whose one known host is gone is looked for again.
+    if (attempts >= PATH_ATTEMPTS_MIN && nowMs - text.broken.sinceMs >= HOSTS_WAIT_MS_MAX) {
       const why = `${attempts} paths after the first have failed as well; the last one as ${reason}`;
       return this.#fail(text, { kind: "unanswered", attempts }, `Cannot go on with a text: ${why}`);
     }
