@@ -6,7 +6,7 @@
  *
  * Kernels are timed by the GPU's own clock, if it is a GPU and has one, else by the host's.
  * It measures whatever adapters are present, and names those that are not.
- * Sizes follow from the adapter's speed: a product takes some 20 ms.
+ * Sizes follow from the adapter's speed: a product takes some 30 ms at most.
  */
 
 import type { Clock } from "../actors/core/clock.ts";
@@ -25,7 +25,7 @@ const SOURCES: readonly WebGpuSource[] = ["navigator", "dawn"];
 const EDGES = [256, 512, 1024, 2048, 4096];
 
 /** The largest edge is taken whose product is over after so long. */
-const PRODUCT_MS_MAX = 20;
+const PRODUCT_MS_MAX = 30;
 
 /** Runs in a row are as many as last so long: a read-back may take 11 ms to be answered. */
 const ROUND_MS = 300;

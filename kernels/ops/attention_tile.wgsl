@@ -8,6 +8,9 @@
 //   fn leftAt(which: u32, row: u32, d: u32) -> vec4f      0 outside
 //   fn rightAt(which: u32, column: u32, d: u32) -> vec4f  0 outside
 //
+// Where a factor is read from images (IMAGES), that costs less than workgroup memory does, which then holds
+// only what invocations have to tell each other.
+//
 // WIDTH: of a head. BLOCKS: output columns of this workgroup, in 32s.
 // CHUNK: how many of the 32 columns are held whole at once.
 
@@ -58,6 +61,28 @@ fn products(which: u32, firstRow: u32, firstColumn: u32, local: u32) -> Tile {
   let row = local / 8u;
   let column = local % 8u;
   var tile: Tile;
+  if (IMAGES) {
+    for (var d = 0u; d < WIDTH; d += 4u) {
+      let low = fourRows(which, firstRow + 8u * row, d);
+      let high = fourRows(which, firstRow + 8u * row + 4u, d);
+      let first = firstColumn + column;
+      let y = transpose(mat4x4f(
+        rightAt(which, first, d),
+        rightAt(which, first + 8u, d),
+        rightAt(which, first + 16u, d),
+        rightAt(which, first + 24u, d),
+      ));
+      tile.low += outer(low[0], y[0]);
+      tile.low += outer(low[1], y[1]);
+      tile.low += outer(low[2], y[2]);
+      tile.low += outer(low[3], y[3]);
+      tile.high += outer(high[0], y[0]);
+      tile.high += outer(high[1], y[1]);
+      tile.high += outer(high[2], y[2]);
+      tile.high += outer(high[3], y[3]);
+    }
+    return tile;
+  }
   for (var start = 0u; start < WIDTH; start += DEPTH) {
     workgroupBarrier();
     // Each invocation fetches a block of 4 × 4 of the left factor, and each of the first half one of the right.
@@ -82,6 +107,16 @@ fn products(which: u32, firstRow: u32, firstColumn: u32, local: u32) -> Tile {
   return tile;
 }
 
+/** Column i is element d + i of four rows. */
+fn fourRows(which: u32, row: u32, d: u32) -> mat4x4f {
+  return transpose(mat4x4f(
+    leftAt(which, row, d),
+    leftAt(which, row + 1u, d),
+    leftAt(which, row + 2u, d),
+    leftAt(which, row + 3u, d),
+  ));
+}
+
 /** Adds to every row the sum over 32 columns of tile · rightAt(which, column, d), for d from `firstOutput` on. */
 fn mix(mixture: ptr<function, Mixture>, tile: Tile, which: u32, firstColumn: u32, firstOutput: u32, local: u32) {
   let row = local / 8u;
@@ -89,6 +124,20 @@ fn mix(mixture: ptr<function, Mixture>, tile: Tile, which: u32, firstColumn: u32
   for (var j = 0u; j < 4u; j++) {
     shares[(column + 8u * j) * LEFT_LINE + 2u * row] = tile.low[j];
     shares[(column + 8u * j) * LEFT_LINE + 2u * row + 1u] = tile.high[j];
+  }
+  if (IMAGES) {
+    workgroupBarrier();
+    for (var i = 0u; i < COLUMNS; i++) {
+      let low = shares[i * LEFT_LINE + 2u * row];
+      let high = shares[i * LEFT_LINE + 2u * row + 1u];
+      for (var block = 0u; block < BLOCKS; block++) {
+        let x = rightAt(which, firstColumn + i, firstOutput + block * 32u + column * 4u);
+        (*mixture).low[block] += outer(x, low);
+        (*mixture).high[block] += outer(x, high);
+      }
+    }
+    workgroupBarrier();
+    return;
   }
   for (var start = 0u; start < COLUMNS; start += CHUNK) {
     workgroupBarrier();

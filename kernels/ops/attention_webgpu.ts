@@ -3,10 +3,18 @@
  * are tiled: no tensor of queries times keys is ever in memory.
  */
 
+import { elementCount } from "../shapes.ts";
 import { elementwise } from "../webgpu/elementwise.ts";
 import { workgroupsOf } from "../webgpu/workgroups.ts";
-import type { Dispatch, WgslTensor, WgslWriter } from "../webgpu/writer.ts";
+import {
+  type Dispatch,
+  IMAGE_WIDTH,
+  type WgslImage,
+  type WgslTensor,
+  type WgslWriter,
+} from "../webgpu/writer.ts";
 import type { AttentionAttributes } from "./attention.ts";
+import { fitsImage, pack, type Packing } from "./pack.ts";
 
 /** Rows of a tile: `ROWS` of `attention_tile.wgsl`. */
 const TILE_ROWS = 64;
@@ -28,6 +36,8 @@ const READ_SCALAR = new URL("./attention_read_scalar.wgsl", import.meta.url);
 const READ_VECTOR = new URL("./attention_read_vector.wgsl", import.meta.url);
 const UPSTREAM_SCALAR = new URL("./attention_upstream_scalar.wgsl", import.meta.url);
 const UPSTREAM_VECTOR = new URL("./attention_upstream_vector.wgsl", import.meta.url);
+const READ_IMAGE = new URL("./attention_read_image.wgsl", import.meta.url);
+const UPSTREAM_IMAGE = new URL("./attention_upstream_image.wgsl", import.meta.url);
 const TILE = new URL("./attention_tile.wgsl", import.meta.url);
 const FORWARD = new URL("./attention.wgsl", import.meta.url);
 const FEW = new URL("./attention_few.wgsl", import.meta.url);
@@ -54,9 +64,14 @@ export function attend(
     bindings: [q, k, v, y, logSumExp],
   };
   writer.dispatch(
-    rows <= FEW_ROWS_MAX
-      ? perHead(writer, [q, k], attributes, { ...kernel, source: [FEW] }, rows, 1)
-      : tiled(writer, [q, k], attributes, { ...kernel, source: [TILE, FORWARD] }, rows, 4),
+    rows <= FEW_ROWS_MAX ? perHead(writer, [q, k], attributes, { ...kernel, source: [FEW] }, rows, 1) : tiled(
+      writer,
+      [q, k],
+      attributes,
+      { ...kernel, source: [TILE, FORWARD], images: imagesOf(writer, [q, k, v], attributes) },
+      rows,
+      4,
+    ),
   );
 }
 
@@ -83,7 +98,8 @@ export function attendBackwards(
     LogSumExp: logSumExp.storage,
   };
   const given = [q, k, v, dy, logSumExp, rowSums];
-  const upstream = byFours(attributes) ? UPSTREAM_VECTOR : UPSTREAM_SCALAR;
+  const images = imagesOf(writer, [q, k, v, dy], attributes);
+  const upstream = images ? UPSTREAM_IMAGE : byFours(attributes) ? UPSTREAM_VECTOR : UPSTREAM_SCALAR;
   writer.dispatch(tiled(
     writer,
     [q, k],
@@ -92,6 +108,7 @@ export function attendBackwards(
       source: [upstream, TILE, QUERY_GRADIENT],
       types: { ...types, ByQuery: dq.storage },
       bindings: [...given, dq],
+      images,
     },
     rowsOf(q, attributes),
     4,
@@ -105,13 +122,31 @@ export function attendBackwards(
       source: [upstream, TILE, KEY_VALUE_GRADIENT],
       types: { ...types, ByKey: dk.storage, ByValue: dv.storage },
       bindings: [...given, dk, dv],
+      images,
     },
     k.shape[1],
     2,
   ));
 }
 
-type Kernel = Pick<Dispatch, "source" | "types" | "bindings">;
+type Kernel = Pick<Dispatch, "source" | "types" | "bindings" | "images">;
+
+/** Images of these tensors, where the processor reads them; `undefined` where buffers do as well. */
+function imagesOf(
+  writer: WgslWriter,
+  tensors: readonly WgslTensor[],
+  attributes: AttentionAttributes,
+): readonly WgslImage[] | undefined {
+  if (!writer.limits.software || !byFours(attributes)) return undefined;
+  const packings = tensors.map(({ shape }): Packing => ({
+    rows: elementCount(shape) / attributes.headWidth,
+    width: attributes.headWidth,
+    pitch: attributes.headWidth / 4,
+    alongRow: true,
+  }));
+  if (!packings.every(fitsImage)) return undefined;
+  return tensors.map((tensor, index) => pack(writer, tensor, packings[index]));
+}
 
 /** Rows that share a key head. */
 function rowsOf(q: WgslTensor, { heads, keyValueHeads }: AttentionAttributes): number {
@@ -138,7 +173,13 @@ function tiled(
   const dispatch = perHead(writer, shapedLike, attributes, kernel, tiles, Math.ceil(columns / blocks));
   // As many columns at once as fit: a power of two of them, as it must divide a tile's.
   const chunk = CHUNK_COLUMNS / 2 ** Math.ceil(Math.log2(blocks));
-  return { ...dispatch, constants: { ...dispatch.constants, BLOCKS: blocks, CHUNK: chunk } };
+  const constants = {
+    ...dispatch.constants,
+    BLOCKS: blocks,
+    CHUNK: chunk,
+    IMAGES: kernel.images !== undefined,
+  };
+  return { ...dispatch, constants };
 }
 
 /** `tiles · splits` workgroups for each key head of each sequence. */
@@ -159,7 +200,11 @@ function perHead(
   const [batch, queries] = q.shape;
   return {
     ...kernel,
-    source: [LAYOUT, byFours(attributes) ? READ_VECTOR : READ_SCALAR, ...kernel.source],
+    source: [
+      LAYOUT,
+      kernel.images ? READ_IMAGE : byFours(attributes) ? READ_VECTOR : READ_SCALAR,
+      ...kernel.source,
+    ],
     sizes: {
       BATCH: batch,
       QUERIES: queries,
@@ -172,6 +217,7 @@ function perHead(
       GROUP: heads / keyValueHeads,
       WIDTH: headWidth,
       SPLITS: splits,
+      IMAGE_WIDTH,
     },
     floats: { SCALE: 1 / Math.sqrt(headWidth) },
     workgroups: workgroupsOf(limits, batch * keyValueHeads * tiles * splits),

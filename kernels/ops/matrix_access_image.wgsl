@@ -1,9 +1,9 @@
-// The three matrices of a product whose operands were packed into images (matrix_pack.wgsl), both along k.
+// The three matrices of a product whose operands were packed into images (pack.wgsl), both along k.
 // There is nothing to guard: beyond k are zeros, and what lies beyond an operand's rows is not written.
 
 @group(0) @binding(0) var<storage, read_write> output: array<Output>;
-@group(0) @binding(1) var left: texture_2d<f32>;
-@group(0) @binding(2) var right: texture_2d<f32>;
+@group(2) @binding(0) var left: texture_2d<f32>;
+@group(2) @binding(1) var right: texture_2d<f32>;
 
 // Elements column … column + 3 of a row; column is a multiple of four.
 fn readLeft(row: u32, column: u32) -> vec4<f32> {

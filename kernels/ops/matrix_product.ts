@@ -10,16 +10,15 @@
  */
 
 import { elementCount } from "../shapes.ts";
-import { elementwise } from "../webgpu/elementwise.ts";
 import { workgroupsOf } from "../webgpu/workgroups.ts";
 import {
   type Dispatch,
   IMAGE_WIDTH,
-  type WgslImage,
   type WgslLimits,
   type WgslTensor,
   type WgslWriter,
 } from "../webgpu/writer.ts";
+import { fitsImage, pack } from "./pack.ts";
 import { sumBlocks } from "./sum_blocks.ts";
 
 /** Sizes of a product. */
@@ -84,7 +83,7 @@ export function chooseProduct(
   { software }: Pick<WgslLimits, "software">,
 ): ProductChoice {
   if (sizes.m <= FEW_ROWS && rightAlongK) return { kernel: "few rows" };
-  if (software && Math.max(sizes.m, sizes.n) * pitchOf(sizes) <= IMAGE_WIDTH ** 2) {
+  if (software && fitsImage({ rows: Math.max(sizes.m, sizes.n), pitch: pitchOf(sizes) })) {
     const tile = DIRECT_TILE;
     const groups = Math.ceil(tilesOf(sizes, tile) / DIRECT_GROUP);
     return { kernel: "direct", tile, depth: 4, parts: partsFor(sizes, groups, DIRECT_GROUPS, 4) };
@@ -146,10 +145,13 @@ export function matrixProduct(
   const cut = { ROWS: m, PART_K: partLength(k, parts, depth), TILES: tiles };
   const columns = { COLUMNS: n, TILES_N: Math.ceil(n / tile[1]) };
   if (kernel === "direct") {
-    const images = [pack(writer, left, m, sizes), pack(writer, right, n, sizes)];
+    const pitch = pitchOf(sizes);
+    const images = [[left, m] as const, [right, n] as const].map(([{ tensor, alongK }, rows]) =>
+      pack(writer, tensor, { rows, width: k, pitch, alongRow: alongK })
+    );
     writer.dispatch({
       source: filesOf("matrix_access_image.wgsl", "matrix_blocks.wgsl", "matrix_product_direct.wgsl"),
-      sizes: { ...cut, K: k, PITCH: pitchOf(sizes) },
+      sizes: { ...cut, K: k, PITCH: pitch },
       constants: { ...columns, LEFT_ALONG_K: true, RIGHT_ALONG_K: true, IMAGE_WIDTH },
       types: { Output: target.storage },
       bindings: [target],
@@ -173,21 +175,6 @@ export function matrixProduct(
     });
   }
   if (parts > 1) sumBlocks(writer, target, output);
-}
-
-/** Puts an operand of so many rows into an image, for the direct kernel. */
-function pack(writer: WgslWriter, { tensor, alongK }: Operand, rows: number, sizes: ProductSizes): WgslImage {
-  const quads = Math.ceil(sizes.k / 4);
-  const image = writer.image(rows * pitchOf(sizes));
-  writer.dispatch(elementwise(writer.limits, { storage: "f32", shape: [rows, quads] }, {
-    source: filesOf("matrix_pack.wgsl"),
-    sizes: { ROWS: rows, K: sizes.k, PITCH: pitchOf(sizes) },
-    constants: { ALONG_K: alongK, IMAGE_WIDTH },
-    types: { Operand: tensor.storage },
-    bindings: [tensor],
-    images: [image],
-  }));
-  return image;
 }
 
 /**

@@ -57,7 +57,8 @@ export class Pipelines {
       (groups[Number(group)] ??= []).push(entry);
     }
     return this.#device.createPipelineLayout({
-      bindGroupLayouts: groups.map((entries) => this.#device.createBindGroupLayout({ entries })),
+      // A group that is left out has no bindings.
+      bindGroupLayouts: Array.from(groups, (entries = []) => this.#device.createBindGroupLayout({ entries })),
     });
   }
 }

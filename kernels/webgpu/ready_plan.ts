@@ -46,22 +46,20 @@ export class ReadyPlan {
     this.#device = device;
     const ready = (step: Step): ReadyStep => {
       const pipeline = pipelineOf(step);
-      const { dispatch: { workgroups }, places, bytes, images } = step;
-      const layout = pipeline.getBindGroupLayout(0);
       const own = sizes.places.get(step);
-      const group = own && device.createBindGroup({
-        layout: pipeline.getBindGroupLayout(1),
-        entries: [{ binding: 0, resource: { buffer: sizesBuffer!.gpu, ...own } }],
+      const bindingsOf = (group: number): Bindings => ({
+        layout: pipeline.getBindGroupLayout(group),
+        groups: new Recent(BINDINGS_KEPT),
       });
       return {
+        step,
         pipeline,
-        layout,
-        workgroups,
-        places,
-        bytes,
-        images,
-        sizes: group,
-        bindings: new Recent(BINDINGS_KEPT),
+        buffers: bindingsOf(0),
+        sizes: own && device.createBindGroup({
+          layout: pipeline.getBindGroupLayout(1),
+          entries: [{ binding: 0, resource: { buffer: sizesBuffer!.gpu, ...own } }],
+        }),
+        images: step.images.length > 0 ? bindingsOf(2) : undefined,
       };
     };
     this.#steps = plan.steps.map(ready);
@@ -78,39 +76,48 @@ export class ReadyPlan {
     for (const step of this.#steps) this.#encode(pass, step, ground);
   }
 
-  #encode(pass: GPUComputePassEncoder, step: ReadyStep, ground: Ground): void {
-    pass.setPipeline(step.pipeline);
-    pass.setBindGroup(0, this.#bind(step, ground));
-    if (step.sizes) pass.setBindGroup(1, step.sizes);
-    pass.dispatchWorkgroups(...step.workgroups);
+  #encode(
+    pass: GPUComputePassEncoder,
+    { step, pipeline, buffers, sizes, images }: ReadyStep,
+    ground: Ground,
+  ) {
+    pass.setPipeline(pipeline);
+    const resourceOf = ({ gpu }: PooledBuffer, index: number) => ({ buffer: gpu, size: step.bytes[index] });
+    pass.setBindGroup(0, this.#bind(buffers, step.places.map(ground.at), resourceOf));
+    if (sizes) pass.setBindGroup(1, sizes);
+    if (images) {
+      const bound = step.images.map((index) => ground.images[index]);
+      pass.setBindGroup(2, this.#bind(images, bound, ({ view }) => view));
+    }
+    pass.dispatchWorkgroups(...step.dispatch.workgroups);
   }
 
-  #bind({ places, bytes, images, layout, bindings }: ReadyStep, ground: Ground): GPUBindGroup {
-    const buffers = places.map(ground.at);
-    const views = images.map((index) => ground.images[index]);
-    const key = [...buffers, ...views].map(({ id }) => id).join();
-    let group = bindings.get(key);
+  #bind<Kept extends { readonly id: number }>(
+    { layout, groups }: Bindings,
+    bound: readonly Kept[],
+    resourceOf: (kept: Kept, index: number) => GPUBindingResource,
+  ): GPUBindGroup {
+    const key = bound.map(({ id }) => id).join();
+    let group = groups.get(key);
     if (!group) {
-      group = this.#device.createBindGroup({
-        layout,
-        entries: [
-          ...buffers.map(({ gpu }, index) => ({ buffer: gpu, size: bytes[index] })),
-          ...views.map(({ view }) => view),
-        ].map((resource, binding) => ({ binding, resource })),
-      });
-      bindings.set(key, group);
+      const entries = bound.map((kept, binding) => ({ binding, resource: resourceOf(kept, binding) }));
+      group = this.#device.createBindGroup({ layout, entries });
+      groups.set(key, group);
     }
     return group;
   }
 }
 
 interface ReadyStep {
+  readonly step: Step;
   readonly pipeline: GPUComputePipeline;
-  readonly layout: GPUBindGroupLayout;
-  readonly workgroups: readonly [number, number, number];
-  readonly places: readonly Place[];
-  readonly bytes: readonly number[];
-  readonly images: readonly number[];
+  readonly buffers: Bindings;
   readonly sizes: GPUBindGroup | undefined;
-  readonly bindings: Recent<GPUBindGroup>;
+  readonly images: Bindings | undefined;
+}
+
+/** What one group of a step was bound to lately. */
+interface Bindings {
+  readonly layout: GPUBindGroupLayout;
+  readonly groups: Recent<GPUBindGroup>;
 }

@@ -78,7 +78,7 @@ export interface Dispatch {
    */
   readonly bindings: readonly WgslTensor[];
   /**
-   * The bindings behind these: a file declares one that it loads as `texture_2d<f32>`, and one that it stores
+   * What `@group(2) @binding(0)`, `(1)`, … are, in their order: a file declares one that it loads as `texture_2d<f32>`, and one that it stores
    * as `texture_storage_2d<rgba32float, write>`.
    */
   readonly images?: readonly WgslImage[];
