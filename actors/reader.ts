@@ -72,7 +72,7 @@ interface Text {
   waitsSinceMs: number;
   placed: boolean;
   repairs: number;
-  /** What broke since the last token; `undefined` if nothing did. */
+  /** What broke first since the last token, and how many paths were tried since; `undefined` if nothing did. */
   broken:
     | { readonly sinceMs: number; blamed: readonly PeerId[]; reason: string; attempts: number }
     | undefined;
@@ -489,7 +489,6 @@ class Reader implements Role {
     this.#context.trace("path broken", { request: text.request, blamed, reason });
     this.#endSession(text, (path) => path.filter((peer) => peer !== gone));
     text.broken ??= { sinceMs: nowMs, blamed, reason, attempts: 0 };
-    Object.assign(text.broken, { blamed, reason });
     const { attempts } = text.broken;
     // Others may only have to be found: a stage whose one known host is gone is looked for again.
     if (attempts >= PATH_ATTEMPTS_MIN && nowMs - text.broken.sinceMs >= HOSTS_WAIT_MS_MAX) {

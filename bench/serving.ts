@@ -1,7 +1,7 @@
 /**
  * What it costs to go on with texts: tokens per second of one session and of
  * many, and how long a prompt takes before its first token, all stages in one
- * process without a network.
+ * process without a network; then what the network adds (`serving_network.ts`).
  */
 
 import type { HostTensor } from "../kernels/mod.ts";
@@ -9,6 +9,7 @@ import { OnnxDevice } from "../kernels/onnx/device.ts";
 import { GREEDY, type Manifest, parseManifest } from "../run/mod.ts";
 import { createStages, type Draw, extendSolo, type Stage } from "../stages/mod.ts";
 import { type BenchContext, type BenchRow, median } from "./row.ts";
+import { networkRows } from "./serving_network.ts";
 
 const WIDTH = 256;
 const LAYERS = 4;
@@ -41,7 +42,7 @@ const QUICK = { rounds: 2, tokens: 4 };
 
 const GREEDILY: Draw = { sampling: GREEDY, uniform: 0, text: new Int32Array(), promptTokens: 0 };
 
-/** Measures for half a minute. */
+/** Measures for three minutes. */
 export async function* benchServing(context: BenchContext): AsyncGenerator<BenchRow, void, void> {
   const { rounds, tokens } = context.quick ? QUICK : FULL;
   const manifest = parseManifest(JSON.stringify(MANIFEST));
@@ -55,6 +56,12 @@ export async function* benchServing(context: BenchContext): AsyncGenerator<Bench
   } finally {
     await device.close();
   }
+  yield* networkRows(context, {
+    manifest: MANIFEST,
+    vocabulary: VOCABULARY,
+    longPromptTokens: PROMPT_TOKENS,
+    pastTokens: PAST_TOKENS,
+  });
 }
 
 /** Tokens per second of sessions that go on together, beside one alone. */
