@@ -72,8 +72,9 @@ export type GenerationFact =
     readonly kind: "repaired";
     /** The new path. */
     readonly path: readonly PeerId[];
-    /** Who was taken for the culprit. */
+    /** Who was taken for the culprit at first, */
     readonly blamed: readonly PeerId[];
+    /** and why. */
     readonly reason: string;
     readonly pauseMs: number;
     /** Paths that were tried for it. */

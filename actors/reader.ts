@@ -74,7 +74,12 @@ interface Text {
   repairs: number;
   /** What broke first since the last token, and how many paths were tried since; `undefined` if nothing did. */
   broken:
-    | { readonly sinceMs: number; blamed: readonly PeerId[]; reason: string; attempts: number }
+    | {
+      readonly sinceMs: number;
+      readonly blamed: readonly PeerId[];
+      readonly reason: string;
+      attempts: number;
+    }
     | undefined;
 }
 
