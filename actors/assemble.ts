@@ -17,10 +17,17 @@ import { coordinator } from "./coordinator.ts";
 import { earner, type EarnerOptions } from "./earner.ts";
 import { type Generates, type GenerationFact, GenerationFailed } from "./generation.ts";
 import { exporter, type WeightSink } from "./exporter.ts";
-import { type Departure, host, type HostStatus, type PledgeStore, type SnapshotStore } from "./host.ts";
+import {
+  type Departure,
+  host,
+  type HostStatus,
+  type PledgeStore,
+  type SnapshotStore,
+  type Tolls,
+} from "./host.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
 import { fromFrame, type Message, recipientOf, type RemoteMessage, toFrame } from "./messages.ts";
-import { reader, type ReaderFigures } from "./reader.ts";
+import { type Payments, reader, type ReaderFigures } from "./reader.ts";
 import { rootOf } from "./receipts.ts";
 import type { RunEvent } from "./report.ts";
 import type { Role } from "./role.ts";
@@ -113,6 +120,8 @@ export interface HostParts {
   readonly mayExport?: boolean;
   /** Keeps account of its work, where the run has a ledger. */
   readonly accounts?: Omit<EarnerOptions, "run" | "tokensPerMicroBatch">;
+  /** Takes money for tokens; without it texts are continued for nothing. */
+  readonly tolls?: Tolls & { readonly priceUnits: bigint };
   /** Told of each change of what the host's owner sees. */
   readonly onChange?: (status: HostStatus) => void;
 }
@@ -183,8 +192,9 @@ export function assembleHost(parts: PeerParts, add: HostParts): HostPeer {
       mayExport: add.mayExport,
       onChange: add.onChange,
       onLeft: left.resolve,
+      ...add.tolls === undefined ? {} : { tolls: add.tolls },
     }),
-  ]);
+  ], add.tolls?.priceUnits);
   return {
     ...peer,
     leave() {
@@ -258,12 +268,18 @@ export function assembleTrainer(parts: PeerParts, add: TrainerParts): TrainerPee
 export interface ReaderPeer extends Peer, Generates {
   /** How it does now. */
   figures(): ReaderFigures;
+  /** Once all texts have ended: pays what hosts are owed. */
+  settle(): Promise<void>;
 }
 
 /** What a reader adds. */
 export interface ReaderParts {
   /** Told of what happens to the texts. */
   readonly onFact?: (fact: GenerationFact) => void;
+  /** Pays hosts; without it they have to work for nothing. */
+  readonly payments?: Payments;
+  /** Hosts that want more for a token are not asked, in units. Default: those that want anything. */
+  readonly priceUnitsMax?: number;
 }
 
 /** A peer that reads from the model. */
@@ -271,6 +287,7 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
   const { model, sequenceLength } = parts.manifest;
   const stages = partition(parts.manifest).length;
   const streams = new Map<number, TokenStream>();
+  let settled = Promise.withResolvers<void>();
   let figures: ReaderFigures = { sessions: 0, waiting: 0, repairs: 0, hosts: Array(stages).fill(0) };
   const over = (request: number) => {
     const stream = streams.get(request);
@@ -291,6 +308,8 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
       onEnd: (request) => over(request)?.end(),
       onFailed: (request, error) => over(request)?.fail(error),
       onFact: add.onFact,
+      ...add.payments === undefined ? {} : { payments: add.payments, priceUnitsMax: add.priceUnitsMax },
+      onSettled: () => settled.resolve(),
       onFigures: (now) => figures = now,
     }),
   ]);
@@ -311,6 +330,11 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
       stopAll();
     },
     figures: () => figures,
+    settle() {
+      settled = Promise.withResolvers();
+      if (!system.tell({ actor: "reader" }, { kind: "settle" })) settled.resolve();
+      return settled.promise;
+    },
     generate(wish, signal) {
       const request = ++last;
       const stream = new TokenStream({
@@ -375,6 +399,7 @@ function assemble(
   parts: PeerParts,
   device: string,
   roles: readonly Behaviour<Role, Message>[],
+  priceUnits = 0n,
 ): Peer & { readonly system: ActorSystem<Message> } {
   const { wire, clock } = parts;
   const run = manifestHash(parts.manifest);
@@ -429,6 +454,7 @@ function assemble(
         ...offer,
         addresses: [...parts.addresses()],
         device,
+        ...priceUnits === 0n ? {} : { priceUnits: `${priceUnits}` },
         validityMs: ANNOUNCE_VALIDITY_MS,
       }),
     lookUp: (service) => directory.lookUp(service),

@@ -10,6 +10,7 @@ import type { Timer } from "./core/clock.ts";
 import {
   CLAIM_PERIOD_MS,
   EPOCH_BYTES_MAX,
+  REDEEM_PERIOD_MS,
   SHEET_RESEND_MS,
   SHEETS_KEPT_MAX,
   VOUCH_LIMIT_MS,
@@ -49,6 +50,8 @@ export interface EarnerOptions {
   readonly ownerOf: (stage: number) => string | undefined;
   /** Sends claims; it needs gas and nothing else. */
   readonly ledger: Pick<Ledger, "claim" | "syncCredit">;
+  /** Redeems what serving texts has brought. Default: nothing is served for money. */
+  readonly redeem?: () => Promise<void>;
   /** Documents of epochs, for everybody who asks. */
   readonly epochs: EpochStore;
   /** Sheets that no epoch has counted yet. */
@@ -74,6 +77,7 @@ interface Kept {
 
 const LIMIT_TIMER = "sheet";
 const RESEND_TIMER = "resend";
+const REDEEM_TIMER = "redeem";
 
 class Earner implements Role {
   readonly #context: Context<Message>;
@@ -100,6 +104,7 @@ class Earner implements Role {
     this.#vouching = new Vouching(context, this.#log, sheetCodec(this.#sheets, options));
     this.#load();
     this.#setResendTimer();
+    this.#setRedeemTimer();
   }
 
   receive({ from, message }: Envelope<Message>): void {
@@ -255,8 +260,23 @@ class Earner implements Role {
     this.#context.after(SHEET_RESEND_MS, { kind: "timer", name: RESEND_TIMER, key: "" });
   }
 
+  #setRedeemTimer(): void {
+    if (this.#options.redeem === undefined) return;
+    this.#context.after(REDEEM_PERIOD_MS, { kind: "timer", name: REDEEM_TIMER, key: "" });
+  }
+
+  #redeem(redeem: () => Promise<void>): void {
+    const over = () => this.#setRedeemTimer();
+    this.#jobs.start({ kind: "redeem", amount: 1 }, redeem, over, (error) => {
+      this.#context.trace("trouble", { reason: reasonOf(error) });
+      over();
+    });
+  }
+
   #onTimer({ name, key }: MessageOf<"timer">): void {
     switch (name) {
+      case REDEEM_TIMER:
+        return this.#redeem(this.#options.redeem!);
       case VOUCH_TIMER:
         return this.#vouching.onTimer(key);
       case LIMIT_TIMER:

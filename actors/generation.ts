@@ -46,6 +46,8 @@ export type GenerationFailure =
   | { readonly kind: "noRoom"; readonly retryAfterMs: number }
   /** One path after the other has failed. */
   | { readonly kind: "unanswered"; readonly attempts: number }
+  /** Its hosts could not be paid. */
+  | { readonly kind: "unpaid" }
   /** This peer has stopped, or has to begin anew. */
   | { readonly kind: "stopped" };
 

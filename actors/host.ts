@@ -22,6 +22,7 @@ import {
   REFUSED_RETRY_MS,
   REPLICAS_MAX,
   SECONDS_PER_MICRO_BATCH_MAX,
+  VOUCHER_BYTES_MAX,
 } from "./limits.ts";
 import {
   askerOf,
@@ -101,6 +102,14 @@ export interface PledgeStore {
   save(pledge: Pledge): Promise<void>;
 }
 
+/** Takes money for tokens. */
+export interface Tolls {
+  /** A home sends a voucher. */
+  accept(from: PeerId, voucher: Uint8Array): void;
+  /** Why so many tokens are not computed for a home; `undefined` if they are, and then they are owed. */
+  charge(home: PeerId, tokens: number): string | undefined;
+}
+
 /** What a host is made of. */
 export interface HostOptions {
   /** Builds a stage in its initial state. */
@@ -129,6 +138,8 @@ export interface HostOptions {
   readonly mayExport?: boolean;
   /** Digest of what passes, SHA-256 in hex, where account is kept of work; without it nobody is told of any. */
   readonly rootOf?: (tensor: Tensor) => string;
+  /** Who has paid for what; without it texts are continued for nothing. */
+  readonly tolls?: Tolls;
   /** Told what a person wants to know: stage, state and count of work. */
   readonly onChange?: (status: HostStatus) => void;
   /** Told once, when this host was told to leave and is not needed any more. */
@@ -315,6 +326,7 @@ class Host implements Role {
     this.#sessions = new Serving(context, {
       bounds: options.bounds,
       refuses: () => this.#refusesSessions(),
+      charge: (home, tokens) => options.tolls?.charge(home, tokens),
       wake: () => this.#work(),
       start: (tokens, run, done, failed) =>
         this.#jobs.start({ kind: "extend", amount: tokens }, run, done, failed),
@@ -359,6 +371,9 @@ class Host implements Role {
         return this.#sessions.probe(from, message);
       case "found":
         return this.#onFound(message);
+      case "voucher":
+        if (message.bytes.byteLength <= VOUCHER_BYTES_MAX) this.#options.tolls?.accept(from, message.bytes);
+        return;
       case "peerLost":
         return this.#onPeerLost(message);
       case "timer":

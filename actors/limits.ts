@@ -321,3 +321,21 @@ export const EPOCH_BYTES_MAX = 64 * 1024 * 1024;
 
 /** How long a trainer that has taken its last step waits for its last epoch to become final. */
 export const SETTLE_WAIT_MS_MAX = 30_000;
+
+/** Tokens that a host computes for a home before it is paid: what it can bear to lose. */
+export const CREDIT_TOKENS = 128;
+
+/** Homes whose accounts a host keeps, and hosts whose prices a home remembers. */
+export const PAYING_HOMES_MAX = 4_096;
+
+/** Lanes that a host looks at on the chain at once, for vouchers of homes that it does not know. */
+export const LANE_LOOKUPS_MAX = 16;
+
+/** How often a host redeems what is worth it, or ends soon. */
+export const REDEEM_PERIOD_MS = 60_000;
+
+/** Bytes of a voucher as text. */
+export const VOUCHER_BYTES_MAX = 1_024;
+
+/** How long a home may take to fill a lane and sign for it before what it pays for is sent. */
+export const PAYMENT_MS_MAX = 30_000;

@@ -504,6 +504,9 @@ const schemas = [
   /** Tensor: `bytes`, UTF-8. */
   z.strictObject({ kind: z.literal("epochDocument"), hash }),
 
+  /** Home to a host of its path: pay yourself from this. Tensor: `bytes`, so that it comes before what it pays for. */
+  z.strictObject({ kind: z.literal("voucher") }),
+
   // --- averaging --------------------------------------------------------------------------------
   /** To the owner of a slice: a run of my sum. Tensor: `values`. `offset` counts within the slice. */
   z.strictObject({ kind: z.literal("part"), term: count, step: count, round: count, offset: count }),
@@ -523,6 +526,7 @@ const TENSORS = {
   total: { values: "required" },
   piece: { bytes: "required" },
   epochDocument: { bytes: "required" },
+  voucher: { bytes: "required" },
 } as const satisfies Partial<Record<Header["kind"], Readonly<Record<string, "required" | "optional">>>>;
 
 type Carried = {
@@ -533,6 +537,7 @@ type Carried = {
   total: { readonly values: Tensor };
   piece: { readonly bytes: Uint8Array };
   epochDocument: { readonly bytes: Uint8Array };
+  voucher: { readonly bytes: Uint8Array };
 };
 
 type WithTensors<H> = H extends { kind: infer K } ? K extends keyof Carried ? H & Carried[K] : H : never;
@@ -618,7 +623,7 @@ export type LocalMessage =
   | { readonly kind: "stepServed"; readonly step: number; readonly served: Readonly<Record<PeerId, number>> }
   /** Coordinator to settler: this trainer feeds, too. */
   | { readonly kind: "feeder"; readonly peer: PeerId }
-  /** The owner to the trainer's settler: no step will come; say when all is proposed. */
+  /** The owner to a trainer's settler, or to a reader: nothing will come; say when all is proposed, or paid. */
   | { readonly kind: "settle" }
   /** Host to averager: add this vector up with the replicas', then tell me. */
   | {
@@ -694,6 +699,7 @@ const RECIPIENT = {
   reduced: "coordinator",
   reduceFailed: "coordinator",
   applied: "coordinator",
+  voucher: "host",
   vouch: "settler",
   vouched: "settler",
   workSheet: "settler",

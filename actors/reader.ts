@@ -14,6 +14,7 @@ import {
   HOME_WAITING_MAX,
   HOSTS_WAIT_MS_MAX,
   PATH_ATTEMPTS_MIN,
+  PAYMENT_MS_MAX,
   PROBE_PERIOD_MS,
   ROOM_WAIT_MS_MAX,
   TOKEN_TIMEOUT_FACTOR,
@@ -21,11 +22,29 @@ import {
 } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { Probing } from "./probing.ts";
-import { behaviour, type Role } from "./role.ts";
+import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
 import { SessionMail } from "./session_mail.ts";
-import { type PathChoice, Paths, stageService } from "../routing/mod.ts";
+import { type Announcement, type PathChoice, Paths, stageService } from "../routing/mod.ts";
 import type { DrawnToken, Sampling } from "../run/mod.ts";
 import { samplingSchema } from "../run/sampling.ts";
+
+/** Pays hosts for the tokens that they compute. */
+export interface Payments {
+  /** What hosts cost. */
+  learn(announcements: readonly Announcement[]): void;
+  /** So many tokens are about to be sent along a path. @returns vouchers that have to go first, if there are any. */
+  owe(path: readonly PeerId[], tokens: number): Promise<readonly Payment[]> | undefined;
+  /** So many tokens that were sent were not computed by these hosts of it. */
+  forgive(path: readonly PeerId[], tokens: number, peers: readonly PeerId[]): void;
+  /** All that the hosts of a path are owed. */
+  settle(path: readonly PeerId[]): Promise<readonly Payment[]>;
+}
+
+/** A voucher for a host. */
+export interface Payment {
+  readonly peer: PeerId;
+  readonly voucher: Uint8Array;
+}
 
 /** What a reader is made of. */
 export interface ReaderOptions {
@@ -35,12 +54,18 @@ export interface ReaderOptions {
   readonly vocabulary: number;
   /** Tokens of a text, prompt and all. */
   readonly tokensMax: number;
+  /** Hosts that want more for a token are not asked, in units. Default: those that want anything. */
+  readonly priceUnitsMax?: number;
   /** The next token of a text. @returns whether more are wanted. */
   readonly onToken: (request: number, token: DrawnToken) => boolean;
   /** It is whole. */
   readonly onEnd: (request: number) => void;
   readonly onFailed: (request: number, error: GenerationFailed) => void;
   readonly onFact?: (fact: GenerationFact) => void;
+  /** Pays hosts; without it they have to work for nothing. */
+  readonly payments?: Payments;
+  /** Told, after `settle`, when nothing is left to be paid. */
+  readonly onSettled?: () => void;
   /** Told of each change of what a person wants to know. */
   readonly onFigures?: (figures: ReaderFigures) => void;
 }
@@ -108,12 +133,15 @@ class Reader implements Role {
   readonly #paths: Paths;
   readonly #probing: Probing;
   readonly #mail: SessionMail;
+  readonly #jobs: Jobs;
   readonly #texts = new Map<number, Text>();
   /** Those that have a path, by session. */
   readonly #sessions = new Map<string, Text>();
   /** Those that wait for one: broken ones, then new ones, each in their order. */
   #waiting: Text[] = [];
   #repairs = 0;
+  /** Its owner waits until all that is owed is paid. */
+  #settling = false;
   /** Something has changed in who waits for a path, or for whom there may be one. */
   #changed = true;
   #sweepTimer: Timer | undefined;
@@ -122,13 +150,14 @@ class Reader implements Role {
   constructor(context: Context<Message>, options: ReaderOptions) {
     this.#context = context;
     this.#options = options;
-    const { stages } = options;
-    this.#paths = new Paths({ stages, uniform: () => context.entropy.uniform() });
+    const { stages, priceUnitsMax = 0 } = options;
+    this.#paths = new Paths({ stages, priceUnitsMax, uniform: () => context.entropy.uniform() });
     this.#probing = new Probing(context, (peer, answer) => {
       this.#paths.answered(peer, answer);
       this.#changed = true;
     });
     this.#mail = new SessionMail(context);
+    this.#jobs = new Jobs(context);
     for (let stage = 0; stage < stages; stage++) {
       context.tell({ actor: "scout" }, {
         kind: "watch",
@@ -143,6 +172,9 @@ class Reader implements Role {
     this.#take(from, message);
     this.#post();
     if (this.#changed) this.#tellFigures();
+    if (!this.#settling || this.#jobs.size > 0) return;
+    this.#settling = false;
+    this.#options.onSettled?.();
   }
 
   stop(): void {
@@ -158,8 +190,13 @@ class Reader implements Role {
 
   #take(from: PeerId, message: Message): void {
     switch (message.kind) {
+      case "performed":
+        return this.#jobs.end(message.job, message.outcome);
       case "generate":
         return this.#generate(message);
+      case "settle":
+        this.#settling = true;
+        return;
       case "leaveText":
         return this.#leave(message.request);
       case "drawn":
@@ -186,6 +223,7 @@ class Reader implements Role {
     const nowMs = this.#context.clock.nowMs();
     for (let stage = 0; stage < this.#options.stages; stage++) {
       if (service === stageService(stage)) this.#paths.learn(stage, announcements, nowMs);
+      this.#options.payments?.learn(announcements);
     }
     this.#probing.watch(this.#paths.peers());
     this.#changed = true;
@@ -288,6 +326,10 @@ class Reader implements Role {
     this.#sessions.delete(session.key);
     this.#paths.ended(session.path, text.length);
     for (const peer of told(session.path)) this.#mail.end(peer, session.key);
+    const owed = this.#options.payments?.settle(session.path);
+    if (owed !== undefined) {
+      this.#pay(owed, () => {}, (reason) => this.#context.trace("not paid", { reason }));
+    }
   }
 
   // --- a path -----------------------------------------------------------------------------------
@@ -361,6 +403,31 @@ class Reader implements Role {
     const usualMs = this.#paths.usualMs(session.path, session.sentTokens);
     session.deadlineMs = nowMs +
       Math.max(TOKEN_TIMEOUT_MS_MIN, TOKEN_TIMEOUT_FACTOR * usualMs) * 2 ** (text.broken?.attempts ?? 0);
+    const due = this.#options.payments?.owe(session.path, session.sentTokens);
+    if (due === undefined) return this.#mailTokens(text, session, position);
+    session.deadlineMs += PAYMENT_MS_MAX;
+    this.#pay(due, () => {
+      if (text.session !== session) return;
+      const nowMs = this.#context.clock.nowMs();
+      session.deadlineMs += nowMs - session.sentAtMs - PAYMENT_MS_MAX;
+      session.sentAtMs = nowMs;
+      this.#mailTokens(text, session, position);
+    }, (reason) => {
+      if (text.session === session) this.#fail(text, { kind: "unpaid" }, `Cannot pay for a text: ${reason}`);
+    });
+  }
+
+  /** Vouchers are on disk before anybody hears of them. */
+  #pay(due: Promise<readonly Payment[]>, then: () => void, failed: (reason: string) => void): void {
+    this.#jobs.start({ kind: "pay", amount: 1 }, () => due, (payments) => {
+      for (const { peer, voucher } of payments) {
+        this.#context.tell({ peer, actor: "host" }, { kind: "voucher", bytes: voucher });
+      }
+      then();
+    }, (error) => failed(reasonOf(error)));
+  }
+
+  #mailTokens(text: Text, session: Session, position: number): void {
     this.#mail.extend(session.path[0], {
       session: session.key,
       position,
@@ -492,6 +559,7 @@ class Reader implements Role {
   #break(text: Text, blamed: readonly PeerId[], reason: string, gone: PeerId | undefined): void {
     const nowMs = this.#context.clock.nowMs();
     this.#context.trace("path broken", { request: text.request, blamed, reason });
+    this.#forgive(text.session, blamed);
     this.#endSession(text, (path) => path.filter((peer) => peer !== gone));
     text.broken ??= { sinceMs: nowMs, blamed, reason, attempts: 0 };
     const { attempts } = text.broken;
@@ -504,6 +572,13 @@ class Reader implements Role {
     const others = this.#waiting.findIndex(({ broken }) => broken === undefined);
     this.#waiting.splice(others < 0 ? this.#waiting.length : others, 0, text);
     this.#changed = true;
+  }
+
+  /** Those to blame have computed nothing of what was sent last, and nobody after them. */
+  #forgive(session: Session | undefined, blamed: readonly PeerId[]): void {
+    if (session === undefined) return;
+    const first = Math.max(0, session.path.findIndex((peer) => blamed.includes(peer)));
+    this.#options.payments?.forgive(session.path, session.sentTokens, session.path.slice(first));
   }
 
   #tellFigures(): void {

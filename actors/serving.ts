@@ -46,6 +46,8 @@ export interface ServingOwner {
   readonly bounds: TextBounds;
   /** Why no new session is taken in now; `undefined` if one is. */
   readonly refuses: () => string | undefined;
+  /** Why so many tokens are not computed for a home; `undefined` if they are, and then they are owed. */
+  readonly charge?: (home: PeerId, tokens: number) => string | undefined;
   /** Something waits to be computed: `run` is to be called as soon as nothing else is under way. */
   readonly wake: () => void;
   /** Has a run carried out; `done` or `failed` is called from within a later message. */
@@ -199,7 +201,8 @@ export class Serving {
     if (fault !== undefined) return this.#refuse(from, stage, part, fault);
     if (from !== previousOf(opening, stage)) return this.#refuse(from, stage, part, "it comes another way");
     const full = this.#fullFor(part.count, known);
-    if (full !== undefined) return this.#refuse(from, stage, part, full, SESSION_RETRY_MS);
+    const unpaid = full ?? this.#owner.charge?.(opening.home, part.count);
+    if (unpaid !== undefined) return this.#refuse(from, stage, part, unpaid, SESSION_RETRY_MS);
     const session = known ?? this.#open(part.session, opening, stage);
     this.#add(session, {
       ...tokens,

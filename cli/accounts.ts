@@ -6,17 +6,30 @@
 
 import { join } from "node:path";
 import type { Logger } from "@logtape/logtape";
-import type { HostParts, TrainerParts } from "../actors/assemble.ts";
+import type { HostParts, ReaderParts, TrainerParts } from "../actors/assemble.ts";
+import { TollBooth, TollPurse } from "../actors/tolls.ts";
 import { RealClock } from "../actors/core/real_clock.ts";
 import { type Identity, publicKeyOf } from "../actors/wire/identity.ts";
 import type { ChainLedger } from "../contracts/chain_ledger.ts";
+import { UNITS_PER_TOKEN } from "../contracts/deployment.ts";
 import type { EpochRules } from "../contracts/epoch.ts";
 import { epochFolder } from "../contracts/epoch_store.ts";
 import { fileJournal } from "../contracts/journal.ts";
 import type { Places } from "../contracts/places.ts";
 import { accountOf, digestSigner } from "../contracts/signing.ts";
+import { VoucherBook } from "../contracts/voucher_book.ts";
+import { VoucherPurse } from "../contracts/voucher_purse.ts";
 import { type Manifest, partition, stageFlopsPerToken } from "../run/mod.ts";
-import { inTokens, inWords, laterAccount, type LedgerPlace, type WalletOptions } from "./ledger.ts";
+import { UsageError } from "./arguments.ts";
+import { HOME_DIRECTORY } from "./box.ts";
+import {
+  inTokens,
+  inWords,
+  laterAccount,
+  type LedgerPlace,
+  type PayingFlags,
+  type WalletOptions,
+} from "./ledger.ts";
 import { type OpenedKey, openKey } from "./keystore.ts";
 import { readPassword } from "./password.ts";
 
@@ -25,20 +38,57 @@ export type LedgerView = LedgerPlace & { readonly places: Places };
 
 /** Peers whose keys are remembered. */
 const PEERS_MAX = 4_096;
+/** Gas for less is better spent otherwise; what ends soon is redeemed all the same. */
+const REDEEM_AT_LEAST_UNITS = UNITS_PER_TOKEN;
 /** The way there, and twice as much for the way back. */
 const PASSES = 3;
 
-/** A host's accounts, in its data folder; for `assembleHost`. */
-export function hostAccounts(
-  at: LedgerView,
-  identity: Identity,
-  dataDir: string,
-): Required<Pick<HostParts, "accounts">> & Disposable {
+/** What a host's accounts are made of. */
+export interface HostAccountsOptions {
+  readonly at: LedgerView;
+  readonly identity: Identity;
+  /** Where they are kept; it exists. */
+  readonly dataDir: string;
+  /** That it is registered for, if that is known. */
+  readonly stage: number | undefined;
+  /** For each token of a text, in units; 0: nothing. */
+  readonly priceUnits: bigint;
+  readonly log: Logger;
+}
+
+/** File of a data folder that vouchers wait in. */
+export const VOUCHERS_FILE = "vouchers.json";
+
+/**
+ * A host's accounts, in its data folder; for `assembleHost`.
+ *
+ * @throws {UsageError} if it wants to be paid, and nobody has registered it.
+ */
+export async function hostAccounts(
+  { at, identity, dataDir, stage, priceUnits, log }: HostAccountsOptions,
+): Promise<Required<Pick<HostParts, "accounts">> & Pick<HostParts, "tolls"> & Disposable> {
   const { deployment, model, places } = at;
   const key = identity.privateKey.raw;
   const signer = digestSigner(key);
-  const ledger = laterAccount(at, { key }, new RealClock(), fileJournal(join(dataDir, "outbox.json")));
+  const clock = new RealClock();
+  const ledger = laterAccount(at, { key }, clock, fileJournal(join(dataDir, "outbox.json")));
+  let tolls: TollBooth | undefined;
+  if (priceUnits > 0n) {
+    const host = stage === undefined ? undefined : places.ownerEver(signer.address, stage);
+    if (host === undefined) {
+      throw new UsageError("Cannot take money: nobody has registered this host for a stage");
+    }
+    const journal = fileJournal(join(dataDir, VOUCHERS_FILE));
+    tolls = new TollBooth({
+      book: await VoucherBook.open({ deployment, host, journal, epochMs: () => clock.epochMs() }),
+      ledger,
+      priceUnits,
+      redeemAtLeastUnits: REDEEM_AT_LEAST_UNITS,
+      onTrouble: (reason) => log.warn("Passing over money", { reason }),
+    });
+  }
   return {
+    ...tolls === undefined ? {} : { tolls },
     accounts: {
       deployment,
       model,
@@ -46,11 +96,70 @@ export function hostAccounts(
       accountOf: peerAccounts(),
       ownerOf: (stage) => places.ownerEver(signer.address, stage),
       ledger,
+      ...tolls === undefined ? {} : { redeem: () => tolls.redeem() },
       epochs: epochFolder(join(dataDir, "epochs")),
       journal: fileJournal(join(dataDir, "sheets.json")),
     },
     [Symbol.dispose]: () => ledger[Symbol.dispose](),
   };
+}
+
+/** What pays for texts. */
+export interface PayingOptions {
+  readonly at: LedgerView;
+  readonly wallet: OpenedKey;
+  /** Where what is owed is kept; it exists. */
+  readonly folder: string;
+  /** What each host's lane is filled with. */
+  readonly depositUnits: bigint;
+}
+
+/** Payments of a home, in its folder; for `assembleReader`. */
+export async function payments(
+  { at, wallet, folder, depositUnits }: PayingOptions,
+): Promise<{ readonly payments: TollPurse } & Disposable> {
+  const { deployment, model, places } = at;
+  const clock = new RealClock();
+  const ledger = laterAccount(at, wallet, clock, fileJournal(join(folder, `${wallet.address}.outbox.json`)));
+  const purse = await VoucherPurse.open({
+    deployment,
+    signer: digestSigner(wallet.key),
+    journal: fileJournal(join(folder, `${wallet.address}.purse.json`)),
+    epochMs: () => clock.epochMs(),
+  });
+  const accountOf = peerAccounts();
+  return {
+    payments: new TollPurse({
+      purse,
+      ledger,
+      payer: wallet.address,
+      model,
+      payeeOf(peer, stage) {
+        const account = accountOf(peer);
+        return account === undefined ? undefined : places.placeNow(account, stage)?.owner;
+      },
+      depositUnits,
+    }),
+    [Symbol.dispose]: () => ledger[Symbol.dispose](),
+  };
+}
+
+/**
+ * What a reader needs to pay hosts, as its flags say; nothing of that where it has no wallet.
+ *
+ * @throws {UsageError} if there is a wallet and no ledger.
+ */
+export async function paymentsOf(
+  options: PayingFlags,
+  wallet: OpenedKey | undefined,
+  at: LedgerView | undefined,
+): Promise<Pick<ReaderParts, "payments" | "priceUnitsMax"> & Disposable> {
+  if (wallet === undefined) return { [Symbol.dispose]: () => {} };
+  if (at === undefined) throw new UsageError("Cannot pay hosts: this run has no ledger");
+  const folder = join(HOME_DIRECTORY, "payments");
+  await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  const paying = await payments({ at, wallet, folder, depositUnits: options.deposit });
+  return { ...paying, priceUnitsMax: Number(options.priceMax / 1_000n) };
 }
 
 /** What a trainer's accounts are made of. */

@@ -50,9 +50,14 @@ async function serve(options: BoxedOptions): Promise<void> {
   );
   const broken = Promise.race([member.broken, opener.exhausted]);
   broken.catch(() => {});
-  using accounts = member.ledger === undefined
-    ? undefined
-    : hostAccounts(member.ledger, identity, options.dataDir);
+  using accounts = member.ledger === undefined ? undefined : await hostAccounts({
+    at: member.ledger,
+    identity,
+    dataDir: options.dataDir,
+    stage: options.stage,
+    priceUnits: BigInt(options.priceUnits ?? 0),
+    log,
+  });
   const host = assembleHost(member.parts, {
     ...accounts,
     openStage: (index) => opener.open(index),

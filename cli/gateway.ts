@@ -19,6 +19,7 @@ import {
   parseKeys,
 } from "../gateway/mod.ts";
 import type { Manifest } from "../run/mod.ts";
+import { openWallet, paymentsOf } from "./accounts.ts";
 import {
   command,
   execute,
@@ -30,6 +31,7 @@ import {
 } from "./arguments.ts";
 import { type HttpAddress, httpAddress, httpUrl, pageOrigins } from "./http_options.ts";
 import { aborted, listenForInterruption } from "./interruption.ts";
+import { type PayingFlags, payingOptions } from "./ledger.ts";
 import { startLogging } from "./logging.ts";
 import { readChatTemplate, readManifest, readTokenizer } from "./manifest_file.ts";
 import { joinRun } from "./member.ts";
@@ -37,7 +39,7 @@ import { type JoinOptions, joinOptions } from "./network.ts";
 import { text, wholeNumber } from "./options.ts";
 import { swarmEngine } from "./swarm_engine.ts";
 
-interface GatewayOptions extends Omit<JoinOptions, "listen"> {
+interface GatewayOptions extends Omit<JoinOptions, "listen">, PayingFlags {
   readonly listen: HttpAddress;
   readonly peerListen: string;
   readonly keys?: string;
@@ -104,6 +106,8 @@ const gatewayCommand: Command = joinOptions(
   .option("--json", "tell where it listens as JSON on standard output")
   .action(gateway);
 
+payingOptions(gatewayCommand);
+
 async function gateway(options: GatewayOptions): Promise<void> {
   using interruption = listenForInterruption(options);
   const manifest = await readManifest(options.run);
@@ -117,6 +121,7 @@ async function gateway(options: GatewayOptions): Promise<void> {
     );
   }
   const log = await startLogging("gateway", options);
+  const wallet = await openWallet(options);
   const identity = await createIdentity();
   await using member = await joinRun({ ...options, listen: options.peerListen, manifest, identity, log });
   const onFact = (fact: GenerationFact) => {
@@ -124,8 +129,12 @@ async function gateway(options: GatewayOptions): Promise<void> {
     const { reason, pauseMs, attempts } = fact;
     log.info("A text went on along another path", { reason, pauseMs: Math.round(pauseMs), attempts });
   };
+  using paying = await paymentsOf(options, wallet, member.ledger);
   using cleanup = new DisposableStack();
-  const reader = cleanup.adopt(assembleReader(member.parts, { onFact }), (reader) => reader.stop());
+  const reader = cleanup.adopt(
+    assembleReader(member.parts, { onFact, ...paying }),
+    (reader) => reader.stop(),
+  );
   const handler = new Gateway({
     engine: swarmEngine(reader, model),
     clock: new RealClock(),
@@ -140,6 +149,7 @@ async function gateway(options: GatewayOptions): Promise<void> {
   );
   tell(options, server, model.id);
   await Promise.race([aborted(interruption.signal), member.broken]);
+  await reader.settle();
   throw new Exit(EXIT_INTERRUPTED);
 }
 

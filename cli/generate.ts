@@ -16,10 +16,12 @@ import {
   TextStream,
   type Tokenizer,
 } from "../run/mod.ts";
+import { openWallet, paymentsOf } from "./accounts.ts";
 import { command, execute, Failure, PROCESS_OUTPUT, UsageError } from "./arguments.ts";
 import { Chat, withBeginning } from "./chat.ts";
 import { continueTokens } from "./continuation.ts";
 import type { GenerateEvent } from "./generate_event.ts";
+import { type PayingFlags, payingOptions } from "./ledger.ts";
 import { listenForInterruption } from "./interruption.ts";
 import { startLogging } from "./logging.ts";
 import { readChatTemplate, readManifest, readTokenizer } from "./manifest_file.ts";
@@ -27,7 +29,7 @@ import { joinRun } from "./member.ts";
 import { type JoinOptions, joinOptions } from "./network.ts";
 import { decimalNumber, text, wholeNumber } from "./options.ts";
 
-interface GenerateOptions extends JoinOptions {
+interface GenerateOptions extends JoinOptions, PayingFlags {
   readonly prompt?: string;
   readonly chat?: boolean;
   readonly system?: string;
@@ -59,6 +61,11 @@ const generateCommand: Command = joinOptions(
       {
         does: "always the likeliest token: the same text each time",
         line: 'deno task generate --run runs/demo.json --bootstrap /ip4/… --prompt "Once" --temperature 0',
+      },
+      {
+        does: "in a run that has a ledger: pay those hosts that want money",
+        line:
+          'deno task generate --run runs/my-run.json --bootstrap /ip4/… --prompt "Once" --wallet wallet.json',
       },
       {
         does: "a chat; each line is a turn, Ctrl-D ends it",
@@ -99,6 +106,8 @@ const generateCommand: Command = joinOptions(
   )
   .action(generate);
 
+payingOptions(generateCommand);
+
 async function generate(options: GenerateOptions): Promise<void> {
   if (options.prompt === undefined && !options.chat) {
     throw new UsageError("Nothing to go on with: give a text with --prompt, or --chat");
@@ -109,8 +118,10 @@ async function generate(options: GenerateOptions): Promise<void> {
   const template = await readChatTemplate(options.run, manifest);
   const sampling = samplingOf(options, tokenizer);
   const log = await startLogging("generate", options);
+  const wallet = await openWallet(options);
   await using member = await joinRun({ ...options, manifest, identity: await createIdentity(), log });
-  const reader = assembleReader(member.parts, { onFact: options.json ? tellFact : undefined });
+  using paying = await paymentsOf(options, wallet, member.ledger);
+  const reader = assembleReader(member.parts, { onFact: options.json ? tellFact : undefined, ...paying });
   const broken = new AbortController();
   member.broken.catch((error) => broken.abort(error));
   const signal = AbortSignal.any([interruption.signal, broken.signal]);
@@ -120,6 +131,7 @@ async function generate(options: GenerateOptions): Promise<void> {
     if (options.chat) {
       await chat(new Chat({ tokenizer, template, answer: tokensAfter }, options.system), signal);
     } else await goOn(options, options.prompt!, tokenizer, tokensAfter);
+    await reader.settle();
   } finally {
     reader.stop();
   }

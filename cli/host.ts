@@ -97,6 +97,13 @@ const hostCommand: Command = joinOptions(
     new Option("--stake <tokens>", "where the run has a ledger: take a place, and stake so much for it")
       .argParser(tokens),
   )
+  .addOption(
+    new Option(
+      "--price <tokens>",
+      "where the run has a ledger: what a thousand tokens of text cost, of a prompt as of an answer",
+    )
+      .argParser(tokens),
+  )
   .action(host);
 
 walletOptions(hostCommand);
@@ -119,8 +126,11 @@ async function host(options: HostOptions): Promise<void> {
   const devices = await settleDevices({ ...options, ...stage, manifest, folder: data.path, tell });
   const files = await weightFilesHere(options.run, manifest);
   // What opens the wallet stays outside of the box.
-  const { stake: _stake, wallet: _wallet, passwordFile: _passwordFile, ...boxed } = options;
-  const code = await launch(hostBox({ ...boxed, ...stage, devices, dataDir: data.path }, files));
+  const { stake: _stake, wallet: _wallet, passwordFile: _passwordFile, price, ...boxed } = options;
+  const priceUnits = price === undefined ? {} : { priceUnits: `${price / 1_000n}` };
+  const code = await launch(
+    hostBox({ ...boxed, ...stage, ...priceUnits, devices, dataDir: data.path }, files),
+  );
   if (code !== 0) throw new Exit(code);
 }
 

@@ -10,6 +10,8 @@ import type { DeviceChoice } from "./options.ts";
 /** The flags of a host. */
 export interface HostOptions extends JoinOptions, WalletOptions {
   readonly stake?: bigint;
+  /** For 1,000 tokens of text, in units. */
+  readonly price?: bigint;
   readonly stage?: number;
   readonly dataDir: string;
   readonly threads?: number;
@@ -21,8 +23,11 @@ export interface HostOptions extends JoinOptions, WalletOptions {
 }
 
 /** What is settled before the boxed program starts: only outside of the box can a device be tried out. */
-export interface BoxedOptions extends Omit<HostOptions, "device" | "stake" | "wallet" | "passwordFile"> {
+export interface BoxedOptions
+  extends Omit<HostOptions, "device" | "stake" | "price" | "wallet" | "passwordFile"> {
   readonly devices: StageDevices;
+  /** For a token of text, in units. */
+  readonly priceUnits?: string;
 }
 
 /**

@@ -3,7 +3,7 @@
  * used, and amounts as people write them. It moves no money.
  */
 
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { formatUnits, parseUnits } from "ethers";
 import {
   type ChainLedger,
@@ -45,6 +45,25 @@ export function walletOptions(command: Command): Command {
       "--password-file <file>",
       "file whose first line is the wallet's password; without it: ask",
       text,
+    );
+}
+
+/** The flags of {@link payingOptions}. */
+export interface PayingFlags extends WalletOptions {
+  readonly deposit: bigint;
+  readonly priceMax: bigint;
+}
+
+/** Adds what it takes to pay hosts for texts. */
+export function payingOptions(command: Command): Command {
+  return walletOptions(command)
+    .addOption(
+      new Option("--deposit <tokens>", "with --wallet: what is set aside for each host that is paid")
+        .argParser(tokens).default(parseUnits("10", DECIMALS), "10"),
+    )
+    .addOption(
+      new Option("--price-max <tokens>", "with --wallet: what a thousand tokens may cost at each host")
+        .argParser(tokens).default(parseUnits("1", DECIMALS), "1"),
     );
 }
 

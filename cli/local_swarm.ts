@@ -58,6 +58,8 @@ export interface LocalSwarmOptions {
   readonly clock: Clock;
   /** Takes a place on the run's ledger for a host, before it starts, and says which stage that is. */
   readonly enrol?: (number: number, dataDir: string) => Promise<number>;
+  /** What hosts want for a token of text, in units of the ledger. Default: nothing. */
+  readonly priceUnits?: bigint;
   /** Where a process runs, by its name (see {@link LocalSwarm.processes}). Without it: on the loopback. */
   readonly place?: (name: string) => Place;
 }
@@ -126,6 +128,7 @@ export class LocalSwarm implements AsyncDisposable {
       devices,
       threads,
       json: true,
+      ...this.#options.priceUnits === undefined ? {} : { priceUnits: `${this.#options.priceUnits}` },
       ...drawn === undefined ? {} : { stage: drawn },
     }, await weightFilesHere(run, manifest));
     const log = join(folder, `host-${number}.log`);

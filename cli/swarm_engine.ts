@@ -42,6 +42,7 @@ function inOtherWords(error: GenerationFailed): Error {
       return new EngineBusy(message, failure.retryAfterMs);
     case "noHosts":
     case "unanswered":
+    case "unpaid":
     case "stopped":
       return new EngineUnavailable(message);
     // The gateway has looked at both: if the reader thinks otherwise, one of the two is wrong.

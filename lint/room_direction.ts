@@ -30,6 +30,7 @@ const ROLES: Readonly<Record<string, readonly string[]>> = {
   exporter: [],
   settler: ["contracts"],
   earner: ["contracts"],
+  tolls: ["contracts"],
 };
 
 /** First match counts, so single files stand before folders. */

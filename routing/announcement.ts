@@ -44,6 +44,8 @@ export interface Announcement {
   readonly trains: boolean;
   /** Tokens of sessions that it can still keep; 0 if it serves none. */
   readonly sessionRoom: number;
+  /** What a token costs, in the smallest unit of the ledger's token; missing where it costs nothing. */
+  readonly priceUnits?: string;
   /** Of two announcements of one peer the higher number holds. */
   readonly sequence: number;
   /** By the peer's clock, since the Unix epoch. */
@@ -63,6 +65,7 @@ const schema: z.ZodType<Announcement> = z.strictObject({
   load: z.number().min(0).max(1e6),
   trains: z.boolean(),
   sessionRoom: z.int().min(0),
+  priceUnits: z.string().regex(/^[1-9]\d{0,29}$/).optional(),
   sequence: z.int().min(0),
   issuedAtMs: z.int().min(0),
   expiresAtMs: z.int().min(0),

@@ -1,14 +1,14 @@
 /**
  * Which hosts a text goes through: keeps who serves sessions at each stage, what
  * they have room for, who has failed, and how many texts each has of this home, and
- * chooses the quickest path there is now. Time and chance are arguments. It sends
+ * chooses the cheapest path there is now of those that are hardly slower than the quickest. Time and chance are arguments. It sends
  * nothing, and measures nothing: see `latency.ts`.
  */
 
 import type { Announcement } from "./announcement.ts";
 import { Cooloff } from "./cooloff.ts";
 import { Latency } from "./latency.ts";
-import { leastPath } from "./least_path.ts";
+import { cheapPath, type PricedHost } from "./cheap_path.ts";
 import { ABSENCES_MAX, ROUTER_PEERS_MAX } from "./router.ts";
 
 /** Hosts of each stage that a path is chosen from: the nearest and quickest. Work grows with its square. */
@@ -55,6 +55,15 @@ export interface HostAnswer {
   readonly roomTokens: number;
 }
 
+/** What a home's paths are made of. */
+export interface PathsOptions {
+  readonly stages: number;
+  /** Draws from [0, 1): equals are drawn by lot. */
+  readonly uniform: () => number;
+  /** Hosts that want more for a token are passed over. Default: any price will do. */
+  readonly priceUnitsMax?: number;
+}
+
 interface Known {
   readonly peer: string;
   readonly stage: number;
@@ -66,6 +75,8 @@ interface Known {
   trains: boolean;
   /** As it said last, less what it was given since. */
   roomTokens: number;
+  /** For a token. */
+  priceUnits: number;
   /** Texts that it has of this home. */
   texts: number;
   /** Findings in a row in which it was missing. */
@@ -75,15 +86,17 @@ interface Known {
 /** The paths of one home. */
 export class Paths {
   readonly #uniform: () => number;
+  readonly #priceUnitsMax: number;
   readonly #stages: readonly Map<string, Known>[];
   readonly #latency = new Latency();
 
   /**
    * Paths of a home that knows nobody.
    *
-   * @param options.uniform draws from [0, 1): equals are drawn by lot.
+   * @param options see there.
    */
-  constructor({ stages, uniform }: { readonly stages: number; readonly uniform: () => number }) {
+  constructor({ stages, uniform, priceUnitsMax = Infinity }: PathsOptions) {
+    this.#priceUnitsMax = priceUnitsMax;
     this.#stages = Array.from({ length: stages }, () => new Map());
     this.#uniform = uniform;
   }
@@ -111,13 +124,15 @@ export class Paths {
     const all = this.#stages[stage];
     if (all === undefined || announcements.length === 0) return;
     const found = new Set<string>();
-    for (const { peer, sequence, step, trains, sessionRoom } of announcements) {
+    for (const { peer, sequence, step, trains, sessionRoom, priceUnits: price = "0" } of announcements) {
+      const priceUnits = Number(price);
+      if (priceUnits > this.#priceUnitsMax) continue;
       const known = all.get(peer) ?? this.#add(peer, stage, sequence, nowMs);
       if (known === undefined) continue;
       found.add(peer);
       known.absences = 0;
       if (sequence <= known.sequence) continue;
-      Object.assign(known, { sequence, step, trains, roomTokens: sessionRoom });
+      Object.assign(known, { sequence, step, trains, roomTokens: sessionRoom, priceUnits });
       known.cooloff.lift();
     }
     for (const known of [...all.values()]) {
@@ -138,7 +153,7 @@ export class Paths {
 
   // --- the choice -----------------------------------------------------------------------------------
 
-  /** The quickest path that is free now. It is taken with {@link begun}. */
+  /** The cheapest path that is free now, and hardly slower than the quickest. It is taken with {@link begun}. */
   choose({ tokens, nowMs }: PathWish): PathChoice {
     const free: Known[][] = [];
     for (const [stage, known] of this.#stages.entries()) {
@@ -149,10 +164,7 @@ export class Paths {
       free.push(one);
     }
     const candidates = this.#ofOneStep(free).map((hosts) => this.#shortlist(hosts));
-    const { path } = leastPath(candidates, {
-      stepMs: ({ stepMs }) => stepMs,
-      linkMs: (from, to) => this.#latency.linkMs(from?.peer, to?.peer),
-    })!;
+    const path = cheapPath(candidates, (from, to) => this.#latency.linkMs(from?.peer, to?.peer));
     return { kind: "path", path: path.map(({ peer }) => peer) };
   }
 
@@ -189,10 +201,16 @@ export class Paths {
   }
 
   /** With what a token of one more text takes there. Each text that a host has makes it slower for the next one. */
-  #shortlist(hosts: readonly Known[]): readonly { readonly peer: string; readonly stepMs: number }[] {
-    const weighed = hosts.map(({ peer, texts }) => {
+  #shortlist(hosts: readonly Known[]): readonly PricedHost[] {
+    const weighed = hosts.map(({ peer, texts, priceUnits }) => {
       const stepMs = this.#latency.stepMs(peer) * (texts + 1);
-      return { peer, stepMs, ms: stepMs + this.#latency.linkMs(undefined, peer), lot: this.#uniform() };
+      return {
+        peer,
+        stepMs,
+        priceUnits,
+        ms: stepMs + this.#latency.linkMs(undefined, peer),
+        lot: this.#uniform(),
+      };
     });
     return weighed.sort((a, b) => a.ms - b.ms || a.lot - b.lot).slice(0, PATH_CANDIDATES_MAX);
   }
@@ -269,6 +287,7 @@ export class Paths {
       step: 0,
       trains: false,
       roomTokens: 0,
+      priceUnits: 0,
       texts: 0,
       absences: 0,
     };

@@ -77,12 +77,20 @@ Deno.test({
         });
         hosts.push(...await Promise.all(Array.from({ length: 2 * stages }, () => swarm.startHost())));
         assert.deepEqual(hosts.map(({ stage }) => stage).sort(), [0, 0, 1, 1, 2, 2]);
-        const victim = hosts.findLast(({ stage }) => stage === 1)!;
-        let isKilled = false;
+        const worked = new Map<string, number>();
+        let victim: LocalHost | undefined;
         for await (const event of swarm.train(data, output, trainer.flags)) {
           events.push(event);
-          if (event.kind !== "step" || event.step < manifest.steps / 2 || isKilled) continue;
-          isKilled = true;
+          if (event.kind !== "step") continue;
+          for (const [peer, count] of Object.entries(event.served)) {
+            worked.set(peer, (worked.get(peer) ?? 0) + count);
+          }
+          if (event.step < manifest.steps / 2 || victim !== undefined) continue;
+          // Of the two of its stage the one that has worked more.
+          victim = hosts.filter(({ stage }) => stage === 1)
+            .reduce((one, other) =>
+              (worked.get(other.peer) ?? 0) > (worked.get(one.peer) ?? 0) ? other : one
+            );
           await victim.kill();
         }
 
@@ -97,7 +105,7 @@ Deno.test({
 
         // What a host had no time to bring, or to acknowledge, before it died is lost; nothing else is.
         const counted = await acknowledgedCells(epoch, epochFolder(join(output, "epochs")));
-        const dies = steps.findLast(({ served }) => victim.peer in served)!.step;
+        const dies = steps.findLast(({ served }) => victim!.peer in served)!.step;
         const cells = manifest.microBatchesPerStep * stages;
         for (const { step } of steps) {
           const count = counted.get(step - 1)?.size ?? 0;
@@ -110,7 +118,12 @@ Deno.test({
         let claimed = 0n;
         for (const host of hosts) {
           const account = operators.operatorOf(host.number);
-          const proof = treeOf(epoch)!.proofOf(model, host.stage!, account, finalEpoch)!;
+          const proof = treeOf(epoch)!.proofOf(model, host.stage!, account, finalEpoch);
+          // On a busy machine one of two may get nothing to do.
+          if (proof === undefined) {
+            assert.ok(!worked.has(host.peer) && host !== victim, `host ${host.number} has earned nothing`);
+            continue;
+          }
           using own = await operators.open(host.number);
           await own.claim(proof);
           await own.claim(proof);
