@@ -6,8 +6,8 @@
 
 import { join } from "node:path";
 import type { Logger } from "@logtape/logtape";
-import type { HostParts, ReaderParts, TrainerParts } from "../actors/assemble.ts";
-import { TollBooth, TollPurse } from "../actors/tolls.ts";
+import type { HostParts, TrainerParts } from "../actors/assemble.ts";
+import { TollBooth } from "../actors/tolls.ts";
 import { RealClock } from "../actors/core/real_clock.ts";
 import { type Identity, publicKeyOf } from "../actors/wire/identity.ts";
 import type { ChainLedger } from "../contracts/chain_ledger.ts";
@@ -18,18 +18,9 @@ import { fileJournal } from "../contracts/journal.ts";
 import type { Places } from "../contracts/places.ts";
 import { accountOf, digestSigner } from "../contracts/signing.ts";
 import { VoucherBook } from "../contracts/voucher_book.ts";
-import { VoucherPurse } from "../contracts/voucher_purse.ts";
 import { type Manifest, partition, stageFlopsPerToken } from "../run/mod.ts";
 import { UsageError } from "./arguments.ts";
-import { HOME_DIRECTORY } from "./box.ts";
-import {
-  inTokens,
-  inWords,
-  laterAccount,
-  type LedgerPlace,
-  type PayingFlags,
-  type WalletOptions,
-} from "./ledger.ts";
+import { inTokens, inWords, laterAccount, type LedgerPlace, type WalletOptions } from "./ledger.ts";
 import { type OpenedKey, openKey } from "./keystore.ts";
 import { readPassword } from "./password.ts";
 
@@ -104,64 +95,6 @@ export async function hostAccounts(
   };
 }
 
-/** What pays for texts. */
-export interface PayingOptions {
-  readonly at: LedgerView;
-  readonly wallet: OpenedKey;
-  /** Where what is owed is kept; it exists. */
-  readonly folder: string;
-  /** What each host's lane is filled with. */
-  readonly depositUnits: bigint;
-}
-
-/** Payments of a home, in its folder; for `assembleReader`. */
-export async function payments(
-  { at, wallet, folder, depositUnits }: PayingOptions,
-): Promise<{ readonly payments: TollPurse } & Disposable> {
-  const { deployment, model, places } = at;
-  const clock = new RealClock();
-  const ledger = laterAccount(at, wallet, clock, fileJournal(join(folder, `${wallet.address}.outbox.json`)));
-  const purse = await VoucherPurse.open({
-    deployment,
-    signer: digestSigner(wallet.key),
-    journal: fileJournal(join(folder, `${wallet.address}.purse.json`)),
-    epochMs: () => clock.epochMs(),
-  });
-  const accountOf = peerAccounts();
-  return {
-    payments: new TollPurse({
-      purse,
-      ledger,
-      payer: wallet.address,
-      model,
-      payeeOf(peer, stage) {
-        const account = accountOf(peer);
-        return account === undefined ? undefined : places.placeNow(account, stage)?.owner;
-      },
-      depositUnits,
-    }),
-    [Symbol.dispose]: () => ledger[Symbol.dispose](),
-  };
-}
-
-/**
- * What a reader needs to pay hosts, as its flags say; nothing of that where it has no wallet.
- *
- * @throws {UsageError} if there is a wallet and no ledger.
- */
-export async function paymentsOf(
-  options: PayingFlags,
-  wallet: OpenedKey | undefined,
-  at: LedgerView | undefined,
-): Promise<Pick<ReaderParts, "payments" | "priceUnitsMax"> & Disposable> {
-  if (wallet === undefined) return { [Symbol.dispose]: () => {} };
-  if (at === undefined) throw new UsageError("Cannot pay hosts: this run has no ledger");
-  const folder = join(HOME_DIRECTORY, "payments");
-  await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
-  const paying = await payments({ at, wallet, folder, depositUnits: options.deposit });
-  return { ...paying, priceUnitsMax: Number(options.priceMax / 1_000n) };
-}
-
 /** What a trainer's accounts are made of. */
 export interface TrainerAccountsOptions {
   readonly at: LedgerView;
@@ -230,7 +163,7 @@ export async function openWallet({ wallet, passwordFile }: WalletOptions): Promi
 }
 
 /** Under which account a peer signs; the answers are kept. */
-function peerAccounts(): (peer: string) => string | undefined {
+export function peerAccounts(): (peer: string) => string | undefined {
   const known = new Map<string, string | undefined>();
   return (peer) => {
     if (known.has(peer)) return known.get(peer);

@@ -10,9 +10,11 @@ import type { ChainLedger } from "../contracts/chain_ledger.ts";
 import { type NamedDocument, readEpoch, treeOf } from "../contracts/epoch.ts";
 import { epochFolder } from "../contracts/epoch_store.ts";
 import type { Earnings, EarningsRow } from "../contracts/ledger.ts";
+import { memoryJournal } from "../contracts/journal.ts";
+import { VoucherBook } from "../contracts/voucher_book.ts";
 import type { RewardProof } from "../contracts/reward_tree.ts";
 import { command, execute, Failure, PROCESS_OUTPUT, UsageError } from "./arguments.ts";
-import { openWallet } from "./accounts.ts";
+import { openWallet, VOUCHERS_FILE } from "./accounts.ts";
 import { HOME_DIRECTORY } from "./box.ts";
 import { addressIn, createKey } from "./keystore.ts";
 import {
@@ -32,6 +34,7 @@ interface EarningsOptions extends WalletOptions {
   readonly chain?: string;
   readonly account?: string;
   readonly epochs: readonly string[];
+  readonly vouchers: readonly string[];
   readonly withdraw?: boolean;
   readonly json?: boolean;
 }
@@ -91,6 +94,9 @@ async function earnings(options: EarningsOptions): Promise<void> {
   const folders = options.epochs.length > 0
     ? options.epochs
     : [join(HOME_DIRECTORY, "host", "epochs"), join(HOME_DIRECTORY, "runs", manifest.name, "epochs")];
+  const vouchers = options.vouchers.length > 0
+    ? options.vouchers
+    : [join(HOME_DIRECTORY, "host", VOUCHERS_FILE)];
   try {
     // To look takes no key of one's own.
     const wallet = options.withdraw ? await openWallet(options) : createKey();
@@ -98,7 +104,10 @@ async function earnings(options: EarningsOptions): Promise<void> {
       throw new UsageError("Cannot withdraw: name the wallet that pays the gas, with --wallet");
     }
     using ledger = await openAccount(at, wallet, new RealClock());
-    if (options.withdraw) await withdrawAll(ledger, at, account, folders);
+    if (options.withdraw) {
+      await redeemVouchers(ledger, at, account, vouchers);
+      await withdrawAll(ledger, at, account, folders);
+    }
     const state = await readAccount(ledger, at, account, folders);
     PROCESS_OUTPUT.out(options.json ? `${jsonOf(account, state)}\n` : tableOf(account, state));
   } catch (error) {
@@ -179,6 +188,35 @@ function own(
   account: string,
 ): readonly { stage: number; rewardUnits: bigint }[] {
   return document.balances.filter((it) => it.account === account);
+}
+
+/**
+ * Redeems what a host's vouchers, in files of its data folder, still bring. The host may be running, or gone.
+ *
+ * @throws {LedgerError} if the chain refuses, or does not answer.
+ */
+export async function redeemVouchers(
+  ledger: ChainLedger,
+  { deployment }: Pick<LedgerPlace, "deployment">,
+  account: string,
+  files: readonly string[],
+): Promise<void> {
+  const clock = new RealClock();
+  for (const file of files) {
+    // What is redeemed is for the host to strike out: it has the file.
+    const journal = memoryJournal(await Deno.readTextFile(file).catch(absent));
+    const book = await VoucherBook.open({
+      deployment,
+      host: account,
+      journal,
+      epochMs: () => clock.epochMs(),
+    });
+    for (const batch of book.due(1n)) await ledger.redeemMany(batch);
+  }
+}
+
+function absent(error: unknown): undefined {
+  if (!(error instanceof Deno.errors.NotFound)) throw error;
 }
 
 /** What the ledger says an epoch's document is called, from one of the folders. */

@@ -19,7 +19,7 @@ import {
   parseKeys,
 } from "../gateway/mod.ts";
 import type { Manifest } from "../run/mod.ts";
-import { openWallet, paymentsOf } from "./accounts.ts";
+import { openWallet } from "./accounts.ts";
 import {
   command,
   execute,
@@ -37,6 +37,7 @@ import { readChatTemplate, readManifest, readTokenizer } from "./manifest_file.t
 import { joinRun } from "./member.ts";
 import { type JoinOptions, joinOptions } from "./network.ts";
 import { text, wholeNumber } from "./options.ts";
+import { paymentsOf } from "./payments.ts";
 import { swarmEngine } from "./swarm_engine.ts";
 
 interface GatewayOptions extends Omit<JoinOptions, "listen">, PayingFlags {

@@ -16,7 +16,7 @@ import {
   TextStream,
   type Tokenizer,
 } from "../run/mod.ts";
-import { openWallet, paymentsOf } from "./accounts.ts";
+import { openWallet } from "./accounts.ts";
 import { command, execute, Failure, PROCESS_OUTPUT, UsageError } from "./arguments.ts";
 import { Chat, withBeginning } from "./chat.ts";
 import { continueTokens } from "./continuation.ts";
@@ -28,6 +28,7 @@ import { readChatTemplate, readManifest, readTokenizer } from "./manifest_file.t
 import { joinRun } from "./member.ts";
 import { type JoinOptions, joinOptions } from "./network.ts";
 import { decimalNumber, text, wholeNumber } from "./options.ts";
+import { paymentsOf } from "./payments.ts";
 
 interface GenerateOptions extends JoinOptions, PayingFlags {
   readonly prompt?: string;

@@ -42,6 +42,7 @@ export class LocalOperators implements AsyncDisposable {
   readonly #options: LocalOperatorsOptions;
   readonly #ledger: LocalLedger;
   readonly #keys = new Map<number, OpenedKey>();
+  readonly #wallets = new Map<string, OpenedKey>();
   /** The draws are to be one after the other, as the hosts come. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -105,8 +106,14 @@ export class LocalOperators implements AsyncDisposable {
     const passwordFile = join(folder, `${name}.password`);
     await Deno.writeTextFile(passwordFile, name, { mode: 0o600 });
     await saveKey(file, key, name);
+    this.#wallets.set(name, key);
     await this.fund(key.address, units);
     return { address: key.address, flags: ["--wallet", file, "--password-file", passwordFile] };
+  }
+
+  /** The ledger as whoever has that wallet uses it. */
+  openWallet(name: string): Promise<ChainLedger> {
+    return openAccount(this.at, this.#wallets.get(name)!, this.#options.clock);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
