@@ -1,10 +1,9 @@
 // Forward, without a tensor of all scores: each workgroup takes 64 queries over
 // the keys, 32 at a time, with a running greatest score and sum for each query
 // (Dao et al., 2022, algorithm 1). Needs attention_layout.wgsl,
-// attention_read_*.wgsl and attention_tile.wgsl.
-
-@group(0) @binding(3) var<storage, read_write> y: array<Y>;
-@group(0) @binding(4) var<storage, read_write> logSumExp: array<LogSumExp>;
+// attention_read_*.wgsl, attention_tile.wgsl and attention_yield.wgsl; or
+// cached_attention_layout.wgsl, cached_attention_read_*.wgsl,
+// cached_attention_chunk.wgsl and attention_tile.wgsl.
 
 fn leftAt(which: u32, row: u32, d: u32) -> vec4f {
   return queryAt(row, d);
@@ -26,14 +25,14 @@ fn main(
   let firstRow = work.tile * ROWS;
   let firstOutput = work.split * 32u * BLOCKS;
   let mine = firstRow + local / 8u * 8u;
-  let lastLow = lastKeys(mine);
-  let lastHigh = lastKeys(mine + 4u);
+  let lastLow = lastKeys(work.past, mine);
+  let lastHigh = lastKeys(work.past, mine + 4u);
 
   var mixture: Mixture;
   var greatest = Rows(vec4f(HIDDEN), vec4f(HIDDEN));
   var sum: Rows; // over this invocation's own columns
 
-  for (var first = 0u; first <= lastKey(firstRow + ROWS - 1u); first += COLUMNS) {
+  for (var first = 0u; first <= lastKey(work.past, firstRow + ROWS - 1u); first += COLUMNS) {
     var tile = products(0u, firstRow, first, local);
     var found = greatest;
     for (var j = 0u; j < 4u; j++) {
@@ -70,10 +69,10 @@ fn main(
     }
     if (local % 8u == 0u && work.split == 0u) {
       if (mine + i < QUERY_ROWS) {
-        logSumExp[rowPlace(mine + i)] = LogSumExp(greatest.low[i] + log(sum.low[i]));
+        keepLogSum(mine + i, greatest.low[i] + log(sum.low[i]));
       }
       if (mine + 4u + i < QUERY_ROWS) {
-        logSumExp[rowPlace(mine + 4u + i)] = LogSumExp(greatest.high[i] + log(sum.high[i]));
+        keepLogSum(mine + 4u + i, greatest.high[i] + log(sum.high[i]));
       }
     }
   }

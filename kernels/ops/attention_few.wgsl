@@ -4,9 +4,6 @@
 // Needs attention_layout.wgsl and attention_read_*.wgsl; a tile here is
 // one row.
 
-@group(0) @binding(3) var<storage, read_write> y: array<Y>;
-@group(0) @binding(4) var<storage, read_write> logSumExp: array<LogSumExp>;
-
 const INVOCATIONS = 256u;
 const BLOCK = 4u * INVOCATIONS;
 
@@ -27,7 +24,7 @@ fn main(
   let work = workOf(group, groups);
   if (work.idle) { return; }
   let row = work.tile;
-  let count = lastKey(row) + 1u;
+  let count = lastKey(work.past, row) + 1u;
   let quarter = local % QUARTERS;
   let lane = local / QUARTERS;
   if (local < QUARTERS) { query[local] = queryAt(row, 4u * local) * SCALE; }
@@ -69,7 +66,7 @@ fn main(
       if (4u * local + i < WIDTH) { y[queryPlace(row, 4u * local + i)] = Y(total[i] / sum); }
     }
   }
-  if (local == 0u) { logSumExp[rowPlace(row)] = LogSumExp(greatest + log(sum)); }
+  if (local == 0u) { keepLogSum(row, greatest + log(sum)); }
 }
 
 fn score(key: u32) -> f32 {

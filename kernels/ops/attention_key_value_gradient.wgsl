@@ -44,7 +44,7 @@ fn main(
       let place = rowPlace(min(row, QUERY_ROWS - 1u));
       let denominator = f32(logSumExp[place]);
       let rowSum = rowSums[place];
-      let last = vec4u(select(0u, lastKey(row) + 1u, row < QUERY_ROWS));
+      let last = vec4u(select(0u, lastKey(work.past, row) + 1u, row < QUERY_ROWS));
       shares.low[j] = select(vec4f(), probabilities(shares.low[j], denominator), low < last);
       shares.high[j] = select(vec4f(), probabilities(shares.high[j], denominator), high < last);
       byScore.low[j] = shares.low[j] * (byScore.low[j] - rowSum) * SCALE;

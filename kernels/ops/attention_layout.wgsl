@@ -30,18 +30,20 @@ fn rowPlace(row: u32) -> u32 {
 }
 
 /** The last key that a row sees. Rows past the end see what the last one does. */
-fn lastKey(row: u32) -> u32 {
-  return KEYS - QUERIES + min(row, QUERY_ROWS - 1u) / GROUP;
+fn lastKey(past: u32, row: u32) -> u32 {
+  return past + min(row, QUERY_ROWS - 1u) / GROUP;
 }
 
-fn lastKeys(row: u32) -> vec4u {
-  return vec4u(lastKey(row), lastKey(row + 1u), lastKey(row + 2u), lastKey(row + 3u));
+fn lastKeys(past: u32, row: u32) -> vec4u {
+  return vec4u(lastKey(past, row), lastKey(past, row + 1u), lastKey(past, row + 2u), lastKey(past, row + 3u));
 }
 
 /** What a workgroup works on. */
 struct Work {
   tile: u32,
   split: u32,
+  /** Keys before the first query. */
+  past: u32,
   /** Whether there is nothing to do. */
   idle: bool,
 }
@@ -54,5 +56,5 @@ fn workOf(group: vec3u, groups: vec3u) -> Work {
   batch = sequence;
   keyHead = head % KEY_HEADS;
   // What is private counts as different in each invocation, and no barrier may depend on that.
-  return Work(TILES - 1u - id % TILES, id / TILES % SPLITS, sequence >= BATCH);
+  return Work(TILES - 1u - id % TILES, id / TILES % SPLITS, KEYS - QUERIES, sequence >= BATCH);
 }

@@ -28,8 +28,8 @@ fn main(
   let firstRow = work.tile * ROWS;
   let firstOutput = work.split * 32u * BLOCKS;
   let mine = firstRow + local / 8u * 8u;
-  let lastLow = lastKeys(mine);
-  let lastHigh = lastKeys(mine + 4u);
+  let lastLow = lastKeys(work.past, mine);
+  let lastHigh = lastKeys(work.past, mine + 4u);
   var denominator: Rows;
   var rowSum: Rows;
   for (var i = 0u; i < 4u; i++) {
@@ -42,7 +42,7 @@ fn main(
   }
 
   var mixture: Mixture;
-  for (var first = 0u; first <= lastKey(firstRow + ROWS - 1u); first += COLUMNS) {
+  for (var first = 0u; first <= lastKey(work.past, firstRow + ROWS - 1u); first += COLUMNS) {
     let scores = products(0u, firstRow, first, local);
     var byScore = products(1u, firstRow, first, local);
     for (var j = 0u; j < 4u; j++) {

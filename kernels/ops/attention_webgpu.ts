@@ -17,7 +17,7 @@ import type { AttentionAttributes } from "./attention.ts";
 import { fitsImage, pack, type Packing } from "./pack.ts";
 
 /** Rows of a tile: `ROWS` of `attention_tile.wgsl`. */
-const TILE_ROWS = 64;
+export const TILE_ROWS = 64;
 
 /** Output columns of a block: what `Mixture` of `attention_tile.wgsl` counts by. */
 const BLOCK_COLUMNS = 32;
@@ -26,7 +26,7 @@ const BLOCK_COLUMNS = 32;
 const CHUNK_COLUMNS = 32;
 
 /** Up to so many rows of one key head get a workgroup each: of a tile, most would be idle. */
-const FEW_ROWS_MAX = 16;
+export const FEW_ROWS_MAX = 16;
 
 /** Widest head: the kernel for few rows holds a query in a workgroup, four elements to an invocation. */
 export const HEAD_WIDTH_MAX = 256;
@@ -38,8 +38,9 @@ const UPSTREAM_SCALAR = new URL("./attention_upstream_scalar.wgsl", import.meta.
 const UPSTREAM_VECTOR = new URL("./attention_upstream_vector.wgsl", import.meta.url);
 const READ_IMAGE = new URL("./attention_read_image.wgsl", import.meta.url);
 const UPSTREAM_IMAGE = new URL("./attention_upstream_image.wgsl", import.meta.url);
-const TILE = new URL("./attention_tile.wgsl", import.meta.url);
-const FORWARD = new URL("./attention.wgsl", import.meta.url);
+export const TILE = new URL("./attention_tile.wgsl", import.meta.url);
+export const FORWARD = new URL("./attention.wgsl", import.meta.url);
+const YIELD = new URL("./attention_yield.wgsl", import.meta.url);
 const FEW = new URL("./attention_few.wgsl", import.meta.url);
 const ROW_SUMS = new URL("./attention_row_sums.wgsl", import.meta.url);
 const QUERY_GRADIENT = new URL("./attention_query_gradient.wgsl", import.meta.url);
@@ -64,14 +65,16 @@ export function attend(
     bindings: [q, k, v, y, logSumExp],
   };
   writer.dispatch(
-    rows <= FEW_ROWS_MAX ? perHead(writer, [q, k], attributes, { ...kernel, source: [FEW] }, rows, 1) : tiled(
-      writer,
-      [q, k],
-      attributes,
-      { ...kernel, source: [TILE, FORWARD], images: imagesOf(writer, [q, k, v], attributes) },
-      rows,
-      4,
-    ),
+    rows <= FEW_ROWS_MAX
+      ? perHead(writer, [q, k], attributes, { ...kernel, source: [YIELD, FEW] }, rows, 1)
+      : tiled(
+        writer,
+        [q, k],
+        attributes,
+        { ...kernel, source: [TILE, YIELD, FORWARD], images: imagesOf(writer, [q, k, v], attributes) },
+        rows,
+        4,
+      ),
   );
 }
 
@@ -158,6 +161,25 @@ function byFours({ headWidth }: AttentionAttributes): boolean {
   return headWidth % 4 === 0;
 }
 
+/**
+ * How a head's width is shared out over workgroups.
+ *
+ * @param blocksMax of 32 columns, for one workgroup.
+ */
+export function blocksOf(
+  headWidth: number,
+  blocksMax: number,
+): { readonly splits: number; readonly BLOCKS: number; readonly CHUNK: number } {
+  const columns = Math.ceil(headWidth / BLOCK_COLUMNS);
+  const blocks = Math.min(columns, blocksMax);
+  return {
+    splits: Math.ceil(columns / blocks),
+    BLOCKS: blocks,
+    // As many columns at once as fit: a power of two of them, as it must divide a tile's.
+    CHUNK: CHUNK_COLUMNS / 2 ** Math.ceil(Math.log2(blocks)),
+  };
+}
+
 /** A workgroup for each tile of rows, and of the head's width no more than `blocksMax` blocks. */
 function tiled(
   writer: WgslWriter,
@@ -167,16 +189,12 @@ function tiled(
   rows: number,
   blocksMax: number,
 ): Dispatch {
-  const columns = Math.ceil(attributes.headWidth / BLOCK_COLUMNS);
-  const blocks = Math.min(columns, blocksMax);
+  const { splits, ...blocks } = blocksOf(attributes.headWidth, blocksMax);
   const tiles = Math.ceil(rows / TILE_ROWS);
-  const dispatch = perHead(writer, shapedLike, attributes, kernel, tiles, Math.ceil(columns / blocks));
-  // As many columns at once as fit: a power of two of them, as it must divide a tile's.
-  const chunk = CHUNK_COLUMNS / 2 ** Math.ceil(Math.log2(blocks));
+  const dispatch = perHead(writer, shapedLike, attributes, kernel, tiles, splits);
   const constants = {
     ...dispatch.constants,
-    BLOCKS: blocks,
-    CHUNK: chunk,
+    ...blocks,
     IMAGES: kernel.images !== undefined,
   };
   return { ...dispatch, constants };

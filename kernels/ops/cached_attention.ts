@@ -17,7 +17,7 @@ import { defineOp, floats, integers } from "../op.ts";
 import { shapeRule } from "../shapes.ts";
 import type { AttentionAttributes } from "./attention.ts";
 import { attendToPast } from "./cached_attention_onnx.ts";
-import { attendInParts } from "./cached_attention_webgpu.ts";
+import { attendToPool } from "./cached_attention_webgpu.ts";
 
 const rule = shapeRule<AttentionAttributes>(
   "1 N Q, 1 N K, 1 N K, R K, R K, B S, B -> 1 N Q",
@@ -94,5 +94,5 @@ export const cachedAttention = defineOp({
     }
   },
   onnx: (writer, inputs, attributes, shapes) => [attendToPast(writer, inputs, attributes, shapes)],
-  webgpu: attendInParts,
+  webgpu: attendToPool,
 });

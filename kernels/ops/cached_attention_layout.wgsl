@@ -4,8 +4,8 @@
 // are one list of rows, position by position: row t · GROUP + g is new position
 // t of query head keyHead · GROUP + g.
 //
-// BATCH, QUERIES (T) and CAPACITY (S, the rows named for each sequence) are
-// sizes of the run; KEY_HEADS, GROUP and WIDTH those of the model.
+// Sizes: BATCH, QUERIES (T), QUERY_ROWS (T · GROUP) and CAPACITY (S, the rows
+// named for each sequence). Constants: KEY_HEADS, GROUP and WIDTH.
 
 @group(0) @binding(5) var<storage, read> rows: array<i32>;
 @group(0) @binding(6) var<storage, read> lengths: array<i32>;

@@ -1,6 +1,5 @@
 // What the kernels of cached attention read, for a head of any width. Each
-// function gives four elements, 0 beyond the head; positions must be there.
-// Needs cached_attention_layout.wgsl.
+// function gives four elements, 0 outside. Needs cached_attention_layout.wgsl.
 
 @group(0) @binding(0) var<storage, read> q: array<Q>;
 @group(0) @binding(1) var<storage, read> k: array<K>;
@@ -10,13 +9,13 @@
 
 fn queryAt(row: u32, d: u32) -> vec4f {
   var four: vec4f;
-  for (var i = 0u; i < 4u && d + i < WIDTH; i++) { four[i] = f32(q[queryPlace(row, d + i)]); }
+  for (var i = 0u; i < 4u && d + i < WIDTH && row < QUERY_ROWS; i++) { four[i] = f32(q[queryPlace(row, d + i)]); }
   return four;
 }
 
 fn keyAt(position: u32, d: u32) -> vec4f {
   var four: vec4f;
-  for (var i = 0u; i < 4u && d + i < WIDTH; i++) {
+  for (var i = 0u; i < 4u && d + i < WIDTH && position < past + QUERIES; i++) {
     if (position < past) {
       four[i] = f32(pastKeys[pastPlace(position, d + i)]);
     } else {
@@ -28,7 +27,7 @@ fn keyAt(position: u32, d: u32) -> vec4f {
 
 fn valueAt(position: u32, d: u32) -> vec4f {
   var four: vec4f;
-  for (var i = 0u; i < 4u && d + i < WIDTH; i++) {
+  for (var i = 0u; i < 4u && d + i < WIDTH && position < past + QUERIES; i++) {
     if (position < past) {
       four[i] = f32(pastValues[pastPlace(position, d + i)]);
     } else {

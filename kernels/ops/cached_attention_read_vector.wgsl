@@ -1,5 +1,5 @@
 // What the kernels of cached attention read, four elements at once: a head's
-// width is a multiple of 4. Positions and elements must be there. Needs
+// width is a multiple of 4. Each function gives 0 outside. Needs
 // cached_attention_layout.wgsl.
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<Q>>;
@@ -9,15 +9,18 @@
 @group(0) @binding(4) var<storage, read> pastValues: array<vec4<PastV>>;
 
 fn queryAt(row: u32, d: u32) -> vec4f {
+  if (row >= QUERY_ROWS || d >= WIDTH) { return vec4f(); }
   return vec4f(q[queryPlace(row, d) / 4u]);
 }
 
 fn keyAt(position: u32, d: u32) -> vec4f {
+  if (position >= past + QUERIES || d >= WIDTH) { return vec4f(); }
   if (position < past) { return vec4f(pastKeys[pastPlace(position, d) / 4u]); }
   return vec4f(k[newPlace(position, d) / 4u]);
 }
 
 fn valueAt(position: u32, d: u32) -> vec4f {
+  if (position >= past + QUERIES || d >= WIDTH) { return vec4f(); }
   if (position < past) { return vec4f(pastValues[pastPlace(position, d) / 4u]); }
   return vec4f(v[newPlace(position, d) / 4u]);
 }
