@@ -26,10 +26,11 @@ import type {
   Phase,
 } from "./coordination_events.ts";
 import type { PeerId } from "./core/actor.ts";
-import { compareElectorates, inForce, type Shortfall, shortfall } from "./electorate.ts";
-import { ELECTORS_MAX, MOVED_SHARE_MAX } from "./limits.ts";
+import { MOVED_SHARE_MAX } from "./limits.ts";
 import type { Electorate, MessageOf, RemoteMessage, Update, Walk } from "./messages.ts";
+import { applicable, latestApplied, mostCommon, newestCommon, offersOf } from "./offers.ts";
 import { type Gap, pairsOf, StepTable } from "./step_table.ts";
+import { Voters } from "./voters.ts";
 import {
   type BalancedHost,
   type BalanceRules,
@@ -127,12 +128,7 @@ export class Coordination {
   #highestTerm = 0;
   /** Who serves, or who knows of the electorate, has changed since the last look. */
   #electionIsDue = false;
-  /** What is missing for a quorum of the hosts that serve, until either changes. */
-  #shortOf: { readonly reason: string | null } | undefined;
-  /** Electorates of this term: the one in force, then the one that is to follow it. */
-  #electorates: readonly Electorate[] = [];
-  /** Electorates of earlier terms that may be in force until one of this term is. */
-  #inherited: readonly Electorate[] = [];
+  readonly #voters = new Voters();
   /** The balance of stages is looked at before the next step. */
   #rebalanceDue = false;
   /** Where newcomers go; made anew now and then. */
@@ -334,7 +330,7 @@ export class Coordination {
     if (!member.accepted) return;
     member.accepted = false;
     this.#electionIsDue = true;
-    this.#shortOf = undefined;
+    this.#voters.recount();
     this.#commands.push({ kind: "left", peer, stage, reason: "it left in good order" });
   }
 
@@ -353,7 +349,7 @@ export class Coordination {
     const leaving = this.#accepted().filter(({ hello }) => hello.leaving);
     if (leaving.length === 0) return;
     const isEverybody = this.#staying().length === 0;
-    if (!isEverybody && shortfall(this.#inForce(), (peer) => this.#stays(peer)) !== undefined) return;
+    if (!isEverybody && this.#voters.shortfall((peer) => this.#stays(peer)) !== null) return;
     for (const member of leaving) this.#relieve(member, true);
   }
 
@@ -394,18 +390,15 @@ export class Coordination {
     }
     this.#awaited.clear();
     this.#table.clear();
-    this.#electorates = [];
-    this.#shortOf = undefined;
+    this.#voters.clear();
   }
 
   // --- promises -----------------------------------------------------------------------------------
 
   /** Asks for a promise, or renews the lease of the host that gave one. */
   #lead({ peer, hello: { latest } }: Member): void {
-    const named = this.#electorates.at(-1);
-    const knows = named === undefined ||
-      (latest !== null && compareElectorates(latest, named) === 0 && latest.settled === named.settled);
-    this.#send(peer, { kind: "lead", term: this.term, electorates: knows ? [] : this.#electorates });
+    const electorates = this.#voters.isKnownTo(latest) ? [] : this.#voters.named;
+    this.#send(peer, { kind: "lead", term: this.term, electorates });
   }
 
   /** What hosts remember of earlier terms. */
@@ -413,72 +406,36 @@ export class Coordination {
     return new Map(members.map(({ peer, hello }) => [peer, hello.electorates]));
   }
 
-  /** What most have to agree with before a step is committed. */
-  #inForce(): readonly Electorate[] {
-    return this.#electorates[0]?.settled ? this.#electorates.slice(0, 1) : this.#inherited;
-  }
-
   /** Why the hosts that serve may not commit anything, in words; `null` if they may. */
   #lacksQuorum(): string | null {
-    if (this.#shortOf === undefined) {
-      const serves = (peer: PeerId) => this.#members.get(peer)?.accepted ?? false;
-      this.#shortOf = { reason: inWords(shortfall(this.#inForce(), serves)) };
-    }
-    return this.#shortOf.reason;
+    return this.#voters.lacks((peer) => this.#members.get(peer)?.accepted ?? false);
   }
 
-  /**
-   * Keeps the electors that serve, fills their ranks from the others that do, and
-   * settles a new electorate once most of it and of the one before remember it.
-   */
+  /** Names and settles electorates as hosts come, go and remember. */
   #elect(): void {
     this.#electionIsDue = false;
     if (!this.leads) return;
     this.#settleNext();
-    const last = this.#electorates.at(-1);
-    const electors = (last?.electors ?? []).filter((peer) => this.#stays(peer));
-    for (const peer of this.#members.keys()) {
-      if (electors.length >= ELECTORS_MAX) break;
-      if (this.#stays(peer) && !electors.includes(peer)) electors.push(peer);
-    }
-    if (electors.length === 0 || last?.electors.join() === electors.join()) return;
-    const settled = this.#electorates.filter((it) => it.settled);
-    const before = this.#inForce().find((it) => it.settled) ?? this.#inForce()[0];
-    // In the place of one that was named and not settled: nobody can have relied on that.
-    this.#electorates = [...settled, {
-      term: this.term,
-      number: Math.max(0, ...[...this.#inForce(), ...this.#electorates].map(({ number }) => number)) + 1,
-      electors,
-      after: before === undefined ? null : { term: before.term, number: before.number },
-      settled: false,
-    }];
-    this.#tellElectors();
+    if (this.#voters.name(this.term, this.#staying().map(({ peer }) => peer))) this.#tellElectors();
   }
 
   #settleNext(): void {
-    const next = this.#electorates.at(-1);
-    if (next === undefined || next.settled) return;
-    const remembers = (peer: PeerId) => {
+    const former = this.#voters.named;
+    const isSettled = this.#voters.settle((peer) => {
       const member = this.#members.get(peer);
-      const latest = member?.promised ? member.hello.latest : null;
-      return latest != null && compareElectorates(latest, next) === 0;
-    };
-    if (shortfall([...this.#inForce(), next], remembers) !== undefined) return;
-    const former = this.#electorates;
-    this.#electorates = [{ ...next, settled: true }];
-    this.#shortOf = undefined;
+      return member?.promised ? member.hello.latest : null;
+    });
+    if (!isSettled) return;
     this.#tellElectors(former);
     if (this.phase === "filling") this.#assignGaps();
   }
 
   /** Those of the electorate in force have to remember the next one as well. */
   #tellElectors(former: readonly Electorate[] = []): void {
-    const concerned = [...former, ...this.#inForce(), ...this.#electorates].flatMap(({ electors }) =>
-      electors
-    );
-    for (const peer of new Set(concerned)) {
+    const { electors, named } = this.#voters;
+    for (const peer of new Set([...former.flatMap((it) => it.electors), ...electors])) {
       if (!this.#members.get(peer)?.promised) continue;
-      this.#send(peer, { kind: "lead", term: this.term, electorates: this.#electorates });
+      this.#send(peer, { kind: "lead", term: this.term, electorates: named });
     }
   }
 
@@ -515,7 +472,7 @@ export class Coordination {
   #accept(member: Member, keep: boolean): void {
     member.accepted = true;
     this.#electionIsDue = true;
-    this.#shortOf = undefined;
+    this.#voters.recount();
     const { peer, stage } = member;
     this.#send(peer, { kind: "accepted", term: this.term, step: this.step, round: this.round, keep });
     this.#commands.push({ kind: "joined", peer, stage });
@@ -544,7 +501,7 @@ export class Coordination {
   #afterLoss(member: Member, reason: string): void {
     member.accepted = false;
     this.#electionIsDue = true;
-    this.#shortOf = undefined;
+    this.#voters.recount();
     const { peer, stage } = member;
     this.#commands.push({ kind: "left", peer, stage, reason });
     // What is being applied has been reduced: it holds this host's share, dead or not.
@@ -586,8 +543,8 @@ export class Coordination {
     const needy = hosts.findIndex((count) => count < floor);
     if (needy >= 0) return this.#waitFor(needy, `${hosts[needy]} of ${floor} hosts are there`);
     const memories = this.#config.withoutQuorum ? new Map() : this.#memories(all);
-    this.#inherited = inForce(memories);
-    const short = inWords(shortfall(this.#inherited, (peer) => memories.has(peer)));
+    this.#voters.inherit(memories);
+    const short = this.#voters.shortfall((peer) => memories.has(peer));
     if (short !== null) return this.#waitFor(0, short);
     const step = newestCommon(offers);
     const newest = all.reduce((most, { hello }) => Math.max(most, hello.step), this.step);
@@ -647,22 +604,11 @@ export class Coordination {
    * @returns whether somebody does so now; each says hello when it is done.
    */
   #finishUpdate(members: readonly Member[]): boolean {
-    const proofs = new Map<string, Update>();
-    const name = (step: number, { term, round }: { term: number; round: number }) =>
-      `${step}/${term}/${round}`;
-    for (const { hello } of members) {
-      const applied = hello.report?.applied;
-      if (applied != null) proofs.set(name(hello.step - 1, applied.total), applied);
-    }
-    let finishing = false;
-    for (const { peer, hello } of members) {
-      const held = hello.report?.total;
-      const update = held == null ? undefined : proofs.get(name(hello.step, held));
-      if (update === undefined) continue;
-      finishing = true;
+    const able = applicable(members);
+    for (const { host: { peer, hello }, update } of able) {
       this.#send(peer, { kind: "apply", term: this.term, step: hello.step, update });
     }
-    return finishing;
+    return able.length > 0;
   }
 
   /** The table as the hosts report it. One that contradicts what others say forgets what it holds. */
@@ -826,7 +772,7 @@ export class Coordination {
       member.moving = true;
       member.accepted = false;
       member.holds = member.heldFromStep = 0;
-      this.#shortOf = undefined;
+      this.#voters.recount();
       this.#electionIsDue = true;
       this.#send(peer, this.#placed(member));
       this.#commands.push({ kind: "moved", peer, from, to });
@@ -874,7 +820,7 @@ export class Coordination {
     }
     if (this.#isOutranked()) return this.#gatherAnew();
     // What no quorum would commit need not be computed. The first of a run is settled in a moment.
-    if (this.#inForce().length === 0) return;
+    if (this.#voters.inForce.length === 0) return;
     const short = this.#lacksQuorum();
     if (short !== null) return this.#waitFor(0, short);
     this.#waitingFor = undefined;
@@ -1040,7 +986,7 @@ export class Coordination {
       byStage.set(member.stage, first);
     }
     // A host that was named an elector since the step was filled may be missing.
-    if (this.#inForce().length === 0 || this.#lacksQuorum() !== null) return this.#nextRound();
+    if (this.#voters.inForce.length === 0 || this.#lacksQuorum() !== null) return this.#nextRound();
     const squareSum = [...byStage.entries()].sort(([a], [b]) => a - b).reduce(
       (sum, [, it]) => sum + it.squareSum,
       0,
@@ -1239,59 +1185,4 @@ export class Coordination {
   #send(peer: PeerId, message: RemoteMessage): void {
     this.#commands.push({ kind: "send", peer, message });
   }
-}
-
-function inWords(short: Shortfall | undefined): string | null {
-  if (short === undefined) return null;
-  return `${short.present} of the ${short.size} hosts that vouch for its steps are there, and without most of ` +
-    "them another coordinator might go on as well; if they are gone for good, train --resume --without-quorum";
-}
-
-/** What hosts can offer of each stage: step → state hash → how many have it. */
-function offersOf(stages: number, members: readonly Member[]): Map<number, Map<string, number>>[] {
-  const offers = Array.from({ length: stages }, () => new Map<number, Map<string, number>>());
-  for (const { stage, hello } of members) {
-    const states = [...hello.snapshots];
-    if (hello.stateHash !== null) states.push({ step: hello.step, stateHash: hello.stateHash });
-    for (const { step, stateHash } of states) {
-      const hashes = offers[stage].get(step) ?? new Map<string, number>();
-      hashes.set(stateHash, (hashes.get(stateHash) ?? 0) + 1);
-      offers[stage].set(step, hashes);
-    }
-  }
-  return offers;
-}
-
-/** The latest step of which every stage is on offer. */
-function newestCommon(offers: readonly ReadonlyMap<number, unknown>[]): number | undefined {
-  return [...offers[0].keys()].filter((step) => offers.every((offer) => offer.has(step)))
-    .sort((one, other) => other - one).at(0);
-}
-
-/**
- * Of states of one step, the one that was applied last: on one side of
- * a cut some hosts may have applied what nobody could commit any more.
- */
-function latestApplied(members: readonly Member[], stage: number, step: number): Latest | undefined {
-  let latest: Latest | undefined;
-  for (const { stage: of, hello: { step: at, stateHash, report } } of members) {
-    const update = report?.applied;
-    if (of !== stage || at !== step || stateHash === null || update == null) continue;
-    const { term, round } = update.total;
-    const before = latest?.update.total;
-    const after = before === undefined ? 1 : term - before.term || round - before.round;
-    if (after > 0) latest = { update, stateHash };
-  }
-  return latest;
-}
-
-interface Latest {
-  readonly update: Update;
-  /** Of the state that it led to. */
-  readonly stateHash: string;
-}
-
-/** The key with the highest count; of equals the first: that of whoever has been there longest. */
-function mostCommon(counts: ReadonlyMap<string, number>): string {
-  return [...counts].reduce((most, next) => next[1] > most[1] ? next : most)[0];
 }
