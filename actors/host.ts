@@ -373,6 +373,7 @@ class Host implements Role {
         return this.#onFound(message);
       case "voucher":
         if (message.bytes.byteLength <= VOUCHER_BYTES_MAX) this.#options.tolls?.accept(from, message.bytes);
+        this.#context.tell({ peer: from, actor: "reader" }, { kind: "voucherTaken" });
         return;
       case "peerLost":
         return this.#onPeerLost(message);

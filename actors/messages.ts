@@ -506,6 +506,8 @@ const schemas = [
 
   /** Home to a host of its path: pay yourself from this. Tensor: `bytes`, so that it comes before what it pays for. */
   z.strictObject({ kind: z.literal("voucher") }),
+  /** Its host has it: the home may go. */
+  z.strictObject({ kind: z.literal("voucherTaken") }),
 
   // --- averaging --------------------------------------------------------------------------------
   /** To the owner of a slice: a run of my sum. Tensor: `values`. `offset` counts within the slice. */
@@ -700,6 +702,7 @@ const RECIPIENT = {
   reduceFailed: "coordinator",
   applied: "coordinator",
   voucher: "host",
+  voucherTaken: "reader",
   vouch: "settler",
   vouched: "settler",
   workSheet: "settler",

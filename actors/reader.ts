@@ -123,6 +123,9 @@ interface Session {
 const SWEEP_TIMER = "sweep";
 const PLACE_TIMER = "place";
 const PROBE_TIMER = "probe";
+const SETTLE_TIMER = "settle";
+/** So long a home that goes waits for the hosts that it has paid. */
+const TAKEN_MS_MAX = 5_000;
 
 /** How often is looked for answers that are late. */
 const SWEEP_MS = 500;
@@ -142,6 +145,9 @@ class Reader implements Role {
   #repairs = 0;
   /** Its owner waits until all that is owed is paid. */
   #settling = false;
+  #settleTimer: Timer | undefined;
+  /** Vouchers that hosts were sent and have not said that they have. */
+  readonly #untaken = new Map<PeerId, number>();
   /** Something has changed in who waits for a path, or for whom there may be one. */
   #changed = true;
   #sweepTimer: Timer | undefined;
@@ -172,8 +178,9 @@ class Reader implements Role {
     this.#take(from, message);
     this.#post();
     if (this.#changed) this.#tellFigures();
-    if (!this.#settling || this.#jobs.size > 0) return;
+    if (!this.#settling || this.#jobs.size > 0 || this.#untaken.size > 0) return;
     this.#settling = false;
+    this.#settleTimer?.cancel();
     this.#options.onSettled?.();
   }
 
@@ -196,7 +203,10 @@ class Reader implements Role {
         return this.#generate(message);
       case "settle":
         this.#settling = true;
+        this.#settleTimer = this.#context.after(TAKEN_MS_MAX, { kind: "timer", name: SETTLE_TIMER, key: "" });
         return;
+      case "voucherTaken":
+        return this.#noteVouchers(from, -1);
       case "leaveText":
         return this.#leave(message.request);
       case "drawn":
@@ -213,6 +223,7 @@ class Reader implements Role {
       case "timer":
         if (message.name === SWEEP_TIMER) return this.#sweep();
         if (message.name === PROBE_TIMER) return this.#probe();
+        if (message.name === SETTLE_TIMER) return this.#untaken.clear();
         this.#changed = true;
     }
   }
@@ -235,6 +246,7 @@ class Reader implements Role {
   }
 
   #peerLost({ peer, reason }: MessageOf<"peerLost">): void {
+    this.#untaken.delete(peer);
     this.#paths.failed(peer, this.#context.clock.nowMs());
     for (const text of [...this.#sessions.values()]) {
       if (text.session!.path.includes(peer)) {
@@ -421,10 +433,17 @@ class Reader implements Role {
   #pay(due: Promise<readonly Payment[]>, then: () => void, failed: (reason: string) => void): void {
     this.#jobs.start({ kind: "pay", amount: 1 }, () => due, (payments) => {
       for (const { peer, voucher } of payments) {
-        this.#context.tell({ peer, actor: "host" }, { kind: "voucher", bytes: voucher });
+        const sent = this.#context.tell({ peer, actor: "host" }, { kind: "voucher", bytes: voucher });
+        if (sent) this.#noteVouchers(peer, 1);
       }
       then();
     }, (error) => failed(reasonOf(error)));
+  }
+
+  #noteVouchers(peer: PeerId, more: number): void {
+    const untaken = (this.#untaken.get(peer) ?? 0) + more;
+    if (untaken > 0) this.#untaken.set(peer, untaken);
+    else this.#untaken.delete(peer);
   }
 
   #mailTokens(text: Text, session: Session, position: number): void {
