@@ -21,12 +21,14 @@ import type { Draw } from "./sessions.ts";
 export function drawToken(logits: Float32Array, draw: Draw): DrawnToken {
   const { sampling } = draw;
   const own = logits.subarray(0, sampling.vocabulary === 0 ? logits.length : sampling.vocabulary);
+  const best = likeliest(own);
   const wished = adjusted(own, draw);
+  const favourite = wished === own ? best : likeliest(wished);
   const token = sampling.temperature === 0
-    ? likeliest(wished)
-    : drawOne(wished, weightsOf(wished, sampling), draw.uniform);
+    ? favourite
+    : drawOne(weightsOf(wished, wished[favourite], sampling), draw.uniform) ?? favourite;
 
-  const normaliser = logSumExp(own);
+  const normaliser = logSumExp(own, own[best]);
   const told = (token: number) => ({ token, logProbability: own[token] - normaliser });
   return { ...told(token), top: likeliestTokens(own, sampling.topLogProbabilities).map(told) };
 }
@@ -67,13 +69,16 @@ function countsOf(tokens: Int32Array): Map<number, number> {
 }
 
 /** How likely each token is to be drawn, up to a factor; 0 for those that temperature, top-k or top-p rule out. */
-function weightsOf(wished: Float32Array, { temperature, topK, topP }: Sampling): Float64Array {
+function weightsOf(
+  wished: Float32Array,
+  greatest: number,
+  { temperature, topK, topP }: Sampling,
+): Float64Array {
   const weights = new Float64Array(wished.length).fill(1);
   const keys = topK > 0 || topP < 1 ? keysOf(wished) : undefined;
   if (keys && topK > 0 && topK < wished.length) cut(keys, weights, topK);
 
   // Relative to the greatest no exponential overflows, and their sum is at least 1.
-  const greatest = wished[likeliest(wished)];
   let total = 0;
   for (let token = 0; token < weights.length; token++) {
     if (weights[token] === 0) continue;
@@ -83,8 +88,13 @@ function weightsOf(wished: Float32Array, { temperature, topK, topP }: Sampling):
   return weights;
 }
 
-/** Walks over the tokens by their ids: tokens that are nearly equal don't swap places where logits differ by rounding. */
-function drawOne(wished: Float32Array, weights: Float64Array, uniform: number): number {
+/**
+ * Walks over the tokens by their ids: tokens that are nearly equal don't swap places where logits differ
+ * by rounding.
+ *
+ * @returns nothing where only rounding decides: the draw is as good as 1.
+ */
+function drawOne(weights: Float64Array, uniform: number): number | undefined {
   let total = 0;
   for (const weight of weights) total += weight;
   let rest = uniform * total;
@@ -92,8 +102,7 @@ function drawOne(wished: Float32Array, weights: Float64Array, uniform: number): 
     rest -= weights[token];
     if (rest < 0) return token;
   }
-  // Only rounding brings us here.
-  return likeliest(wished);
+  return undefined;
 }
 
 /** Integers in the order of these numbers. */
@@ -159,8 +168,7 @@ function likeliestTokens(logits: Float32Array, count: number): number[] {
   return found;
 }
 
-function logSumExp(logits: Float32Array): number {
-  const greatest = logits[likeliest(logits)];
+function logSumExp(logits: Float32Array, greatest: number): number {
   let sum = 0;
   for (let token = 0; token < logits.length; token++) sum += exponential(logits[token] - greatest);
   return greatest + Math.log(sum);
