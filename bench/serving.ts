@@ -26,7 +26,14 @@ const PREFILL_RATIO_MAX = 1.5;
 const MANIFEST = {
   version: 1,
   name: "bench-serving",
-  model: { family: "llama", vocabulary: VOCABULARY, width: WIDTH, layers: LAYERS, heads: 8 },
+  model: {
+    family: "llama",
+    vocabulary: VOCABULARY,
+    width: WIDTH,
+    layers: LAYERS,
+    heads: 8,
+    keyValueHeads: 2,
+  },
   stages: 1,
   sequenceLength: 2 * PROMPT_TOKENS,
   sequencesPerMicroBatch: 1,

@@ -144,9 +144,11 @@ export class CompiledSessions implements Sessions {
     const { device, manifest: { model }, slice, parameters } = this.#options;
     const pools = await this.#poolsOf(this.#blocks.rows);
     const wanted = run.sequences.flatMap(({ draw }, place) => draw ? [{ place, draw }] : []);
-    const program = slice.head && wanted.length === 0
-      ? await this.#options.program("sessions: keep", () => sessionGraph(model, slice, false))
-      : await this.#options.program("sessions", () => sessionGraph(model, slice, true));
+    const shape = { wanted: wanted.length > 0, single: run.tokens === 1 };
+    const program = await this.#options.program(
+      `sessions ${JSON.stringify(slice.head ? shape : shape.single)}`,
+      () => sessionGraph(model, slice, shape),
+    );
     using scope = new Scope(device);
     const given = this.#upload(scope, run, kept, wanted.map(({ place }) => place));
     const yielded = scope.adoptAll(await program.run({ ...parameters, ...pools.tensors, ...given }));

@@ -90,16 +90,21 @@ export function decoderGraph(model: ModelConfig, slice: Slice, ending: Ending): 
  * The graph of a slice for sessions: N = B·T new tokens of B of them, one sequence after the other, whose
  * past keys and values lie in rows of a pool for each layer.
  *
- * @param wanted whether the last slice is to yield logits, of the rows at {@link SessionPort.at}.
+ * @param options.wanted whether the last slice is to yield logits, of the rows at {@link SessionPort.at}.
+ * @param options.single whether T is 1, for which devices may have a shorter way.
  */
-export function sessionGraph(model: ModelConfig, slice: Slice, wanted: boolean): Graph {
+export function sessionGraph(
+  model: ModelConfig,
+  slice: Slice,
+  { wanted, single }: { readonly wanted: boolean; readonly single: boolean },
+): Graph {
   const writing = begin(model, slice);
   const { builder } = writing;
   const rows = builder.input(SessionPort.rows, "i32", ["B", "S"]);
   const lengths = builder.input(SessionPort.lengths, "i32", ["B"]);
   const pool = ["R", model.keyValueHeads * model.headWidth];
   const attention = headsOf(model);
-  const hidden = layers(writing, model, slice, [1, "N"], ({ query, key, value, layer }) => {
+  const hidden = layers(writing, model, slice, [1, single ? "B" : "N"], ({ query, key, value, layer }) => {
     const names = cacheNames(layer);
     builder.output(names.keys, key);
     builder.output(names.values, value);

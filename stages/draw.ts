@@ -26,7 +26,7 @@ export function drawToken(logits: Float32Array, draw: Draw): DrawnToken {
   const favourite = wished === own ? best : likeliest(wished);
   const token = sampling.temperature === 0
     ? favourite
-    : drawOne(weightsOf(wished, wished[favourite], sampling), draw.uniform) ?? favourite;
+    : drawOne(weightsOf(wished, wished[favourite], sampling), draw.uniform);
 
   const normaliser = logSumExp(own, own[best]);
   const told = (token: number) => ({ token, logProbability: own[token] - normaliser });
@@ -91,18 +91,20 @@ function weightsOf(
 /**
  * Walks over the tokens by their ids: tokens that are nearly equal don't swap places where logits differ
  * by rounding.
- *
- * @returns nothing where only rounding decides: the draw is as good as 1.
  */
-function drawOne(weights: Float64Array, uniform: number): number | undefined {
+function drawOne(weights: Float64Array, uniform: number): number {
   let total = 0;
   for (const weight of weights) total += weight;
   let rest = uniform * total;
+  let last = 0;
   for (let token = 0; token < weights.length; token++) {
+    if (weights[token] === 0) continue;
+    last = token;
     rest -= weights[token];
-    if (rest < 0) return token;
+    if (rest < 0) break;
   }
-  return undefined;
+  // Rounding may leave something over: the draw was as good as 1.
+  return last;
 }
 
 /** Integers in the order of these numbers. */
@@ -151,7 +153,10 @@ function cut(keys: Uint32Array, weights: Float64Array, share: number): void {
 /** The first of the greatest. */
 function likeliest(logits: Float32Array): number {
   let best = 0;
-  for (let token = 1; token < logits.length; token++) if (logits[token] > logits[best]) best = token;
+  let greatest = logits[0];
+  for (let token = 1; token < logits.length; token++) {
+    if (logits[token] > greatest) greatest = logits[best = token];
+  }
   return best;
 }
 

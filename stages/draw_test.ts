@@ -129,6 +129,15 @@ Deno.test("tokens are drawn as often as their probabilities say", () => {
   assert.deepEqual(frequencies({ vocabulary: 2 }), [2667, 5333, 0, 0]);
 });
 
+Deno.test("the greatest draw takes the last token, whatever rounding leaves over", () => {
+  const uniform = 1 - 2 ** -53;
+  assert.equal(
+    drawToken(Float32Array.of(1, -2, 0), wish({ temperature: 0.967008709823488 }, uniform)).token,
+    2,
+  );
+  assert.equal(drawToken(Float32Array.of(1, 0, -1e30), wish({ temperature: 1 }, uniform)).token, 1);
+});
+
 Deno.test("extreme numbers stay numbers", () => {
   const greatest = 3.4e38;
   const logits = Float32Array.of(-greatest, greatest, 0, greatest);
