@@ -52,6 +52,7 @@ export function walletOptions(command: Command): Command {
 export interface PayingFlags extends WalletOptions {
   readonly deposit: bigint;
   readonly priceMax: bigint;
+  readonly paymentsDir?: string;
 }
 
 /** Adds what it takes to pay hosts for texts. */
@@ -64,6 +65,11 @@ export function payingOptions(command: Command): Command {
     .addOption(
       new Option("--price-max <tokens>", "with --wallet: what a thousand tokens may cost at each host")
         .argParser(tokens).default(parseUnits("1", DECIMALS), "1"),
+    )
+    .option(
+      "--payments-dir <folder>",
+      "with --wallet: where what is owed is kept (default: .murmuration/payments/<address>)",
+      text,
     );
 }
 

@@ -66,7 +66,9 @@ export async function paymentsOf(
   if (wallet === undefined) return { [Symbol.dispose]: () => {} };
   if (at === undefined) throw new UsageError("Cannot pay hosts: this run has no ledger");
   // Two processes that pay from one wallet would sign the same money twice.
-  const data = await holdDataDirectory(join(HOME_DIRECTORY, "payments", wallet.address));
+  const data = await holdDataDirectory(
+    options.paymentsDir ?? join(HOME_DIRECTORY, "payments", wallet.address),
+  );
   try {
     const paying = await payments({ at, wallet, folder: data.path, depositUnits: options.deposit });
     return {

@@ -142,13 +142,17 @@ trials("ledger on a chain", clock, prepare, {
       proposedRoot: undefined,
       challenged: false,
       finalSeconds: 0,
+      nextSeconds: state.finalSeconds - TERMS.windowSeconds + TERMS.epochSeconds,
     });
+    assert.deepEqual(await ledger.proposalOf(model, 1), { root: tree.root, leavesHash: tree.leavesHash });
+    assert.equal(await ledger.proposalOf(model, 2), undefined);
     const proof = tree.proofOf(model, 0, host.address.toUpperCase().replace("0X", "0x"), 1)!;
     assert.equal(tree.proofOf(model, 1, host.address, 1), undefined);
     for (let time = 0; time < 2; time++) {
       await ledger.claim(proof);
       await ledger.syncCredit(proof);
     }
+    assert.equal(await ledger.claimedOf(model, 0, host.address), 400n);
     await other.deposit(host.address, model, 0, 1_000n);
     await other.deposit(host.address, model, 0, 1_000n);
     await ledger.redeemMany([voucher(stand, model, 0, 1_000n)]);
