@@ -262,7 +262,7 @@ export class Coordination {
     }
     const isNew = member === undefined;
     if (member === undefined) {
-      const stage = hello.stage ?? this.#place();
+      const stage = hello.stage ?? this.#place(hello.prefers);
       if (stage >= this.#config.stages) return;
       member = {
         peer,
@@ -779,9 +779,9 @@ export class Coordination {
     }
   }
 
-  #place(): number {
+  #place(preferred: number | undefined): number {
     this.#placement ??= new Placement(this.#balanced(), this.#rules());
-    return this.#placement.next();
+    return this.#placement.next(preferred);
   }
 
   #balanced(): BalancedHost[] {

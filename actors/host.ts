@@ -260,6 +260,8 @@ class Host implements Role {
   /** Serves sessions though nobody leads it. */
   #isAlone = false;
   #isOfferedAlone = false;
+  /** No coordinator has given it its stage. */
+  #choseItself = false;
   /** Who wants to hear of a service: more than one part of this host may. */
   readonly #watched = new Map<string, Set<"next" | "look" | "first">>();
 
@@ -893,9 +895,12 @@ class Host implements Role {
     const { term, leader, electorates } = this.#allegiance.pledge;
     const hello = {
       kind: "hello",
-      stage: this.#stage?.index ?? null,
-      step: this.#stage?.step ?? 0,
-      stateHash: this.#manifest?.stateHash ?? null,
+      // Who has chosen its stage itself comes as one that has none.
+      ...(this.#choseItself ? { stage: null, prefers: this.#stage?.index, step: 0, stateHash: null } : {
+        stage: this.#stage?.index ?? null,
+        step: this.#stage?.step ?? 0,
+        stateHash: this.#manifest?.stateHash ?? null,
+      }),
       snapshots: this.#snapshots.map(({ step, stateHash }) => ({ step, stateHash })),
       incarnation: this.#incarnation,
       secondsPerMicroBatch: this.#secondsPerMicroBatch(),
@@ -981,6 +986,7 @@ class Host implements Role {
   /** Takes a stage without a coordinator, and says so before it is there, so that other newcomers take another. */
   #settleIn(index: number): void {
     this.#context.trace("stage chosen", { stage: index });
+    this.#choseItself = true;
     if (this.#stage === undefined) this.#open(index);
     else this.#moveTo(index);
     this.#isOfferedAlone = true;
@@ -1049,9 +1055,9 @@ class Host implements Role {
     const nowMs = this.#context.clock.nowMs();
     const leader = this.#leader();
     const stage = this.#stage;
-    // A host without a stage has nothing to protect.
-    if (message.kind === "placed" && stage === undefined) {
-      return (leader ?? from) === from ? this.#open(message.stage) : undefined;
+    // A host without a stage has nothing to protect, nor has one that chose it itself.
+    if (message.kind === "placed" && (stage === undefined || this.#choseItself)) {
+      return (leader ?? from) === from ? this.#placeAt(message.stage) : undefined;
     }
     if (!this.#allegiance.obeys(from, message.term, nowMs)) {
       this.#context.trace("order ignored", { from, order: message.kind, term: message.term });
@@ -1117,6 +1123,14 @@ class Host implements Role {
     }
   }
 
+  #placeAt(index: number): void {
+    if (this.#opening) return;
+    this.#choseItself = false;
+    if (this.#stage === undefined) this.#open(index);
+    else if (this.#stage.index === index) this.#sayHello();
+    else this.#moveTo(index);
+  }
+
   // --- leaving ------------------------------------------------------------------------------------
 
   /** What this host has counted is needed until the step is over; then it goes. */
@@ -1178,6 +1192,8 @@ class Host implements Role {
 
   #serve(round: number): void {
     this.#sealedRound = Math.max(this.#sealedRound, round - 1);
+    // Others that stood alone until now begin to train as well.
+    if (!this.#serving) this.#watchNextOf(this.#stage!.index, true);
     this.#serving = true;
     this.#missed = 0;
     this.#trouble = undefined;

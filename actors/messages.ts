@@ -291,6 +291,8 @@ const schemas = [
     kind: z.literal("hello"),
     /** Stage served; `null` asks for the neediest. */
     stage: stage.nullable(),
+    /** With `null`: what it has held while nobody led it, and keeps if no other is needier. */
+    prefers: stage.optional(),
     step: count,
     stateHash: hash.nullable(),
     /** Older states on this host's disk. */

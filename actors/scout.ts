@@ -102,7 +102,10 @@ class Scout implements Role {
     const { wanted } = this.#memory;
     const subscribers = wanted.get(service) ?? new Set<string>();
     wanted.set(service, subscribers.add(subscriber));
-    this.#look(this.#watches.get(service) ?? this.#newWatch(service, subscribers));
+    const watch = this.#watches.get(service) ?? this.#newWatch(service, subscribers);
+    // Who asks again expects news.
+    watch.periodMs = LOOK_PERIOD_MS_MIN;
+    this.#look(watch);
   }
 
   #unwatch({ service, subscriber }: MessageOf<"unwatch">): void {

@@ -223,6 +223,38 @@ Deno.test("another service is announced at once, even while the first is being a
   assert.deepEqual(scouting.announced.map(({ offer }) => offer.service), ["stage:0", "stage:1", "stage:2"]);
 });
 
+Deno.test("that a host begins to train, or to take in readers, is announced at once", async () => {
+  const scouting = new Scouting();
+  for (
+    const [trains, sessionRoom] of [[false, 0], [false, 64], [false, 32], [true, 32], [true, 0]] as const
+  ) {
+    scouting.tell({
+      kind: "announce",
+      service: "stage:0",
+      step: 1,
+      stateHash: null,
+      load: 0,
+      trains,
+      sessionRoom,
+    });
+    await scouting.until(scouting.simulation.clock.nowMs() + 100);
+  }
+  assert.deepEqual(
+    scouting.announced.map(({ offer: { trains, sessionRoom } }) => [trains, sessionRoom]),
+    [[false, 0], [false, 64], [true, 32], [true, 0]],
+  );
+});
+
+Deno.test("whoever asks again expects news: looks are frequent once more", async () => {
+  const scouting = new Scouting();
+  scouting.watch();
+  await scouting.until(60_000);
+  const before = scouting.looksAtMs.length;
+  scouting.watch();
+  await scouting.until(64_000);
+  assert.ok(scouting.looksAtMs.length - before >= 3, `${scouting.looksAtMs.slice(before)}`);
+});
+
 Deno.test("an announcement that fails is made again soon", async () => {
   const scouting = new Scouting();
   scouting.deaf = new Error("nobody is known yet");

@@ -155,11 +155,18 @@ export class Placement {
     this.#speed = speeds.middle;
   }
 
-  /** The stage for one more host of usual speed: the one with the least capacity that has room. */
-  next(): number {
+  /**
+   * The stage for one more host of usual speed: the one with the least capacity that has room.
+   *
+   * @param preferred taken among stages of the same need.
+   */
+  next(preferred?: number): number {
     const { floor, ceiling } = this.#rules;
     const byNeed = order(this.#stages, floor);
-    const index = byNeed.find((index) => this.#stages[index].count < ceiling) ?? byNeed[0];
+    const neediest = byNeed.find((index) => this.#stages[index].count < ceiling) ?? byNeed[0];
+    const isAsNeedy = preferred !== undefined && preferred < this.#stages.length &&
+      compareNeed(this.#stages[preferred], this.#stages[neediest], floor) === 0;
+    const index = isAsNeedy ? preferred : neediest;
     const stage = this.#stages[index];
     stage.capacity += this.#speed / stage.work;
     stage.count++;
@@ -192,11 +199,14 @@ function neediestOf(stages: readonly Stage[], { floor, ceiling }: BalanceRules):
 
 /** Stages by need: first those below their floor, then by capacity. */
 function order(stages: readonly Stage[], floor: number): number[] {
-  return stages.map((_, index) => index).sort((one, other) => {
-    const [left, right] = [stages[one], stages[other]];
-    return Math.min(left.count, floor) - Math.min(right.count, floor) ||
-      left.capacity - right.capacity || left.count - right.count || one - other;
-  });
+  return stages.map((_, index) => index).sort((one, other) =>
+    compareNeed(stages[one], stages[other], floor) || one - other
+  );
+}
+
+function compareNeed(one: Stage, other: Stage, floor: number): number {
+  return Math.min(one.count, floor) - Math.min(other.count, floor) ||
+    one.capacity - other.capacity || one.count - other.count;
 }
 
 function capacityOf(stages: readonly Stage[]): number {

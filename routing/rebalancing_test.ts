@@ -240,3 +240,12 @@ Deno.test("hosts of one speed settle at the best allocation there is, and stay",
     ),
   );
 });
+
+Deno.test("a newcomer that would rather keep its stage does where no other is needier", () => {
+  const kept = (counts: number[], preferred: number) => new Placement(swarm(counts), RULES).next(preferred);
+  assert.equal(kept([], 2), 2);
+  assert.equal(kept([1, 1, 1], 1), 1);
+  assert.equal(kept([2, 1, 1], 0), 1);
+  assert.equal(kept([1, 1, 0], 1), 2);
+  assert.equal(kept([1, 1, 1], 7), 0);
+});

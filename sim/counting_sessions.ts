@@ -212,9 +212,9 @@ function drawFrom(digest: number, position: number, draw: Draw, vocabulary: numb
   }
   const top = Array.from({ length: Math.min(sampling.topLogProbabilities, vocabulary) }, (_, rank) => ({
     token: (chosen + rank) % vocabulary,
-    logProbability: -(chosen % 1024) / 1024 - rank,
+    logProbability: 0 - (chosen % 1024) / 1024 - rank,
   }));
-  return { token: chosen % vocabulary, logProbability: -(chosen % 1024) / 1024, top };
+  return { token: chosen % vocabulary, logProbability: 0 - (chosen % 1024) / 1024, top };
 }
 
 function checkDraw(key: string, length: number, { sampling, uniform, text, promptTokens }: Draw): void {

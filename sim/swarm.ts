@@ -7,12 +7,15 @@
 import {
   assembleExporter,
   assembleHost,
+  assembleReader,
   assembleTrainer,
   type ExporterParts,
   type ExporterPeer,
   type HostPeer,
   type Peer,
   type PeerParts,
+  type ReaderParts,
+  type ReaderPeer,
 } from "../actors/assemble.ts";
 import type { PeerId, Work } from "../actors/core/actor.ts";
 import type { Failure } from "../actors/core/cell.ts";
@@ -183,6 +186,13 @@ export class SimulatedSwarm {
     return exporter;
   }
 
+  /** Starts a home of texts. */
+  startReader(peer: PeerId, add?: ReaderParts): ReaderPeer {
+    const reader = assembleReader(this.#parts(peer), add);
+    this.#peers.set(peer, reader);
+    return reader;
+  }
+
   /** Whether the peer is up. */
   isUp(peer: PeerId): boolean {
     return this.#peers.has(peer);
@@ -304,6 +314,8 @@ function defaultDurationMs(work: Work): number {
     case "lookup":
     case "announce":
       return 5;
+    case "extend":
+      return 1 + work.amount / 10;
     default:
       return 2;
   }
