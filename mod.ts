@@ -20,14 +20,37 @@
 
 export * from "./actors/assemble.ts";
 export * from "./actors/core/mod.ts";
-export type { Departure, HostStatus, KeptState, PledgeStore, SnapshotStore } from "./actors/host.ts";
+export type { Departure, HostStatus, KeptState, PledgeStore, SnapshotStore, Tolls } from "./actors/host.ts";
 export type { WeightSink } from "./actors/exporter.ts";
+export type { EarnerOptions } from "./actors/earner.ts";
+export type { SettlerLedger, SettlerOptions } from "./actors/settler.ts";
 export * from "./actors/generation.ts";
-export type { ReaderFigures } from "./actors/reader.ts";
+export type { Payment, Payments, ReaderFigures } from "./actors/reader.ts";
 export type { Pledge } from "./actors/allegiance.ts";
 export type { Electorate, Tensor } from "./actors/messages.ts";
 export * from "./actors/report.ts";
 export * from "./actors/wire/mod.ts";
+export type { Deployment } from "./contracts/deployment.ts";
+export type { Balance, EpochDocument, EpochRules, NamedDocument, Share } from "./contracts/epoch.ts";
+export type { EpochStore } from "./contracts/epoch_store.ts";
+export type { Journal } from "./contracts/journal.ts";
+export type {
+  Earnings,
+  EarningsRow,
+  Emission,
+  EpochState,
+  Lane,
+  LaneName,
+  Ledger,
+  Place,
+  PlaceEvent,
+  SignedVoucher,
+  Stake,
+} from "./contracts/ledger.ts";
+export type { RewardLeaf, RewardProof, RewardTree } from "./contracts/reward_tree.ts";
+export type { DigestSigner } from "./contracts/signing.ts";
+export type { Domain, Voucher } from "./contracts/typed_data.ts";
+export type { Acknowledgement, WorkItem, WorkSheet } from "./contracts/work_sheet.ts";
 export {
   type CompileOptions,
   type DataType,

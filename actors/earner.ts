@@ -38,6 +38,7 @@ import type { Deployment } from "../contracts/deployment.ts";
 export interface EarnerOptions {
   /** Hash of the run's manifest. */
   readonly run: string;
+  /** The contracts that pay. */
   readonly deployment: Deployment;
   /** What the model is called on the ledger. */
   readonly model: string;
@@ -45,6 +46,7 @@ export interface EarnerOptions {
   readonly signer: DigestSigner;
   /** Under which key a peer signs. */
   readonly accountOf: (peer: PeerId) => string | undefined;
+  /** The work of one micro-batch, in tokens. */
   readonly tokensPerMicroBatch: number;
   /** Who is paid for what this host does at a stage; `undefined` if nobody is. */
   readonly ownerOf: (stage: number) => string | undefined;

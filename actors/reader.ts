@@ -42,7 +42,9 @@ export interface Payments {
 
 /** A voucher for a host. */
 export interface Payment {
+  /** Whom it pays. */
   readonly peer: PeerId;
+  /** As it is signed and sent. */
   readonly voucher: Uint8Array;
 }
 

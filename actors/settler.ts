@@ -29,6 +29,7 @@ import { readSheet, readSheets, sheetCodec, type WorkSheet, WorkSheets } from ".
 export interface SettlerOptions {
   /** Hash of the run's manifest. */
   readonly run: string;
+  /** What all epochs have in common. */
   readonly rules: EpochRules;
   /** The trainer's key as a peer. */
   readonly signer: DigestSigner;

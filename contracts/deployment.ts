@@ -11,14 +11,21 @@ import { addressSchema, type Domain, unitsSchema } from "./typed_data.ts";
 
 /** The contracts of a ledger, on their chain. */
 export interface Deployment {
+  /** Of the chain. */
   readonly chainId: number;
   /** The block of the first contract; nothing happened before. */
   readonly block: number;
+  /** Address of what is staked and paid with. */
   readonly token: string;
+  /** Address of the StakeVault. */
   readonly vault: string;
+  /** Address of the StageRegistry. */
   readonly registry: string;
+  /** Address of the TrainingRewards. */
   readonly rewards: string;
+  /** Address of the ShardRevenue. */
   readonly revenue: string;
+  /** Address of the InferenceEscrow. */
   readonly escrow: string;
 }
 

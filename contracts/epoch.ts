@@ -16,7 +16,9 @@ import { type WorkSheet, WorkSheets, workSheetSchema } from "./work_sheet.ts";
 
 /** What all epochs of a model have in common. */
 export interface EpochRules {
+  /** The contracts that pay. */
   readonly deployment: Deployment;
+  /** What the model is called on the ledger, `0x…`. */
   readonly model: string;
   /** Operations of one micro-batch at each stage, there and back. */
   readonly stageWork: readonly bigint[];
@@ -28,15 +30,21 @@ export interface EpochRules {
 
 /** Micro-batches of one account at one stage. */
 export interface Share {
+  /** Of the model, from 0. */
   readonly stage: number;
+  /** Who is paid, `0x…`. */
   readonly account: string;
+  /** How many. */
   readonly microBatches: number;
 }
 
 /** What one account has earned at one stage since the beginning. */
 export interface Balance {
+  /** Of the model, from 0. */
   readonly stage: number;
+  /** Who is paid, `0x…`. */
   readonly account: string;
+  /** All that its work at the stage has earned so far. */
   readonly rewardUnits: bigint;
   /** Operations. */
   readonly credit: bigint;
@@ -44,11 +52,15 @@ export interface Balance {
 
 /** An epoch, for everybody to check. */
 export interface EpochDocument {
+  /** Of this format. */
   readonly version: 1;
+  /** Of the chain that pays. */
   readonly chainId: number;
   /** The contract that pays. */
   readonly rewards: string;
+  /** What the model is called on the ledger, `0x…`. */
   readonly model: string;
+  /** Counted from 1. */
   readonly epoch: number;
   /** Hash of the document before; `null` for the first. */
   readonly previous: string | null;
@@ -58,9 +70,11 @@ export interface EpochDocument {
   readonly trainers: readonly string[];
   /** What the epoch brings to each stage. */
   readonly stageUnits: readonly bigint[];
+  /** What was worked since the epoch before. */
   readonly sheets: readonly WorkSheet[];
   /** Work of this epoch, last, and of up to seven before. */
   readonly window: readonly (readonly Share[])[];
+  /** What everybody has earned so far. */
   readonly balances: readonly Balance[];
 }
 
@@ -75,9 +89,11 @@ export interface EpochNews {
 
 /** A document, and the name that it goes by. */
 export interface NamedDocument {
+  /** What it says. */
   readonly document: EpochDocument;
   /** SHA-256 of its text, `0x…`. */
   readonly hash: string;
+  /** The document as it travels. */
   readonly text: string;
 }
 

@@ -44,15 +44,19 @@ export class LedgerError extends Error {
 export interface Place {
   /** The operator, who is paid. */
   readonly owner: string;
+  /** What the model is called on the ledger, `0x…`. */
   readonly model: string;
+  /** Of the model, from 0. */
   readonly stage: number;
 }
 
 /** Something that happened to a place. */
 export interface PlaceEvent {
+  /** In which it happened. */
   readonly block: number;
   /** `rotated` changes the signer of a place that is held. */
   readonly kind: "assigned" | "rotated" | "left";
+  /** The account that staked for it. */
   readonly owner: string;
   /** Missing where somebody leaves. */
   readonly signer?: string;
@@ -62,9 +66,11 @@ export interface PlaceEvent {
 
 /** An operator's stake. */
 export interface Stake {
+  /** What is staked, free or bound. */
   readonly stakedUnits: bigint;
   /** What of it is bound. */
   readonly lockedUnits: bigint;
+  /** What is on its way out. */
   readonly unbondingUnits: bigint;
   /** When what is unbonding may be withdrawn. */
   readonly readySeconds: number;
@@ -72,19 +78,25 @@ export interface Stake {
 
 /** Money that a payer has set aside for one stage of one host. */
 export interface LaneName {
+  /** Whose money it is. */
   readonly payer: string;
+  /** Whose vouchers it pays. */
   readonly host: string;
+  /** What the model is called on the ledger, `0x…`. */
   readonly model: string;
+  /** Of the model, from 0. */
   readonly stage: number;
 }
 
 /** What a lane holds. */
 export interface Lane {
+  /** What was put into it, less what was taken back. */
   readonly depositUnits: bigint;
   /** Paid under its vouchers, since the beginning. */
   readonly redeemedUnits: bigint;
   /** What of the deposit its payer may take back from `readySeconds` on. */
   readonly thawingUnits: bigint;
+  /** When what was announced may be taken back, since the Unix epoch. */
   readonly readySeconds: number;
 }
 
@@ -97,6 +109,7 @@ export interface EpochState {
   readonly finalEpoch: number;
   /** Root of the next one, if it was proposed. */
   readonly proposedRoot: string | undefined;
+  /** Whether somebody says that it is wrong. */
   readonly challenged: boolean;
   /** From when it can be made final, if nobody challenges it. */
   readonly finalSeconds: number;
@@ -114,7 +127,9 @@ export interface Emission {
 
 /** What one shard brought on one day. */
 export interface EarningsRow {
+  /** What the model is called on the ledger, `0x…`. */
   readonly model: string;
+  /** Of the model, from 0. */
   readonly stage: number;
   /** `2026-11-21`, in UTC. */
   readonly day: string;
@@ -128,6 +143,7 @@ export interface EarningsRow {
 
 /** What an account has earned. */
 export interface Earnings {
+  /** One for each shard and day. */
   readonly rows: readonly EarningsRow[];
   /** Redeemed for serving, and not withdrawn yet. */
   readonly servedUnits: bigint;
@@ -162,6 +178,7 @@ export interface Ledger {
   requestUnstake(units: bigint): Promise<void>;
   /** Takes out what has unbonded. */
   withdrawStake(): Promise<void>;
+  /** What an account has staked. */
   stakeOf(account: string): Promise<Stake>;
 
   /** Proposes what an epoch says, under a bond. */
@@ -170,7 +187,9 @@ export interface Ledger {
   challengeEpoch(model: string, root: string): Promise<void>;
   /** Makes an epoch final that nobody has challenged in time. */
   finalizeEpoch(model: string): Promise<void>;
+  /** Where a model stands. */
   epochOf(model: string): Promise<EpochState>;
+  /** What a model's work earns. */
   emissionOf(model: string): Promise<Emission>;
   /** What an epoch put on the chain when it was proposed last; `undefined` if it never was. */
   proposalOf(model: string, epoch: number): Promise<Pick<RewardTree, "root" | "leavesHash"> | undefined>;
@@ -189,6 +208,7 @@ export interface Ledger {
   thaw(host: string | undefined, model: string, stage: number, units: bigint): Promise<void>;
   /** Takes back what was announced. */
   refund(host: string | undefined, model: string, stage: number): Promise<void>;
+  /** What is in a lane. */
   laneOf(name: LaneName): Promise<Lane>;
   /** Redeems vouchers of one host and stage, 32 or so at a time. Bad and spent ones are passed over. */
   redeemMany(vouchers: readonly SignedVoucher[]): Promise<void>;
@@ -196,5 +216,6 @@ export interface Ledger {
   withdrawServed(account?: string): Promise<void>;
   /** Pays a share in what a shard has earned to its owner. Default: to this account. */
   withdrawRoyalty(model: string, stage: number, account?: string): Promise<void>;
+  /** What an account has earned, was paid and can take. */
   earnings(account: string): Promise<Earnings>;
 }

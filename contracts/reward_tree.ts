@@ -10,9 +10,13 @@ import type { Deployment } from "./deployment.ts";
 
 /** What one account has earned at one stage, since the beginning. */
 export interface RewardLeaf {
+  /** What the model is called on the ledger, `0x…`. */
   readonly model: string;
+  /** Of the model, from 0. */
   readonly stage: number;
+  /** Who is paid, `0x…`. */
   readonly account: string;
+  /** All that its work at the stage has earned so far. */
   readonly cumulativeRewardUnits: bigint;
   /** Shares in what the shard earns in inference. */
   readonly cumulativeCredit: bigint;
@@ -20,12 +24,15 @@ export interface RewardLeaf {
 
 /** A leaf and what proves it. */
 export interface RewardProof extends RewardLeaf {
+  /** In which it was proved. */
   readonly epoch: number;
+  /** Hashes beside the way from the leaf to the root. */
   readonly proof: readonly string[];
 }
 
 /** An epoch's leaves, put in order. */
 export interface RewardTree {
+  /** What goes onto the chain, `0x…`. */
   readonly root: string;
   /** SHA-256 of {@link RewardTree.text}, `0x…`: where the leaves can be found. */
   readonly leavesHash: string;

@@ -28,17 +28,23 @@ export const secondsSchema: z.ZodType<number> = z.int().min(0);
 export interface Domain {
   /** What the contract calls itself: `Murmuration InferenceEscrow`. */
   readonly name: string;
+  /** Of the contract. */
   readonly version: string;
+  /** Of the chain. */
   readonly chainId: number;
+  /** Address of the contract. */
   readonly contract: string;
 }
 
 /** The promise to pay a host so much in all for serving a stage. The last one counts. */
 export interface Voucher {
+  /** Whose money it is. */
   readonly payer: string;
   /** The operator, not the key that it serves with. */
   readonly host: string;
+  /** What the model is called on the ledger, `0x…`. */
   readonly model: string;
+  /** Of the model, from 0. */
   readonly stage: number;
   /** When it can no longer be redeemed. */
   readonly expirySeconds: number;

@@ -13,28 +13,35 @@ import { addressSchema, signatureSchema, stageSchema, TypedData, wordSchema } fr
 
 /** A micro-batch that a host accumulated. */
 export interface WorkItem {
+  /** Its number in the step. */
   readonly microBatch: number;
   /** Names its walk, 32 bytes. */
   readonly request: string;
   /** Signer that gave the input: a host of the stage before, or the trainer. */
   readonly previous: string;
-  /** SHA-256 of what came in and of what went out, 32 bytes each. */
+  /** SHA-256 of what came in, 32 bytes. */
   readonly inRoot: string;
+  /** And of what went out. */
   readonly outRoot: string;
+  /** That were worked on. */
   readonly tokens: number;
 }
 
 /** A neighbour's word: these micro-batches passed between us as the sheet says. */
 export interface Acknowledgement {
+  /** The neighbour's signer. */
   readonly by: string;
   /** Of the sheet, ascending. */
   readonly microBatches: readonly number[];
+  /** Of the neighbour. */
   readonly signature: string;
 }
 
 /** A host's work of one step, or a part of it. */
 export interface WorkSheet {
+  /** What the model is called on the ledger, `0x…`. */
   readonly model: string;
+  /** Of the model, from 0. */
   readonly stage: number;
   /** Steps that had been taken before this one. */
   readonly step: number;
@@ -42,7 +49,9 @@ export interface WorkSheet {
   readonly host: string;
   /** By micro-batch, ascending. */
   readonly items: readonly WorkItem[];
+  /** Of the host, over all of the above. */
   readonly signature: string;
+  /** What neighbours say to it. */
   readonly acknowledgements: readonly Acknowledgement[];
 }
 
