@@ -249,7 +249,7 @@ class Reader implements Role {
 
   #peerLost({ peer, reason }: MessageOf<"peerLost">): void {
     this.#untaken.delete(peer);
-    this.#paths.failed(peer, this.#context.clock.nowMs());
+    this.#paths.lost(peer, this.#context.clock.nowMs());
     for (const text of [...this.#sessions.values()]) {
       if (text.session!.path.includes(peer)) {
         this.#break(text, [peer], `host ${peer} was lost: ${reason}`, peer);

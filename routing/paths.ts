@@ -79,6 +79,8 @@ interface Known {
   priceUnits: number;
   /** Texts that it has of this home. */
   texts: number;
+  /** Nothing has been heard of it since its connection broke. */
+  lost: boolean;
   /** Findings in a row in which it was missing. */
   absences: number;
 }
@@ -101,9 +103,9 @@ export class Paths {
     this.#uniform = uniform;
   }
 
-  /** Hosts that are known of each stage. */
+  /** Hosts that are known of each stage, and were not lost. */
   get hosts(): readonly number[] {
-    return this.#stages.map((known) => known.size);
+    return this.#stages.map((known) => [...known.values()].filter(({ lost }) => !lost).length);
   }
 
   /** Everybody who is known. */
@@ -132,7 +134,7 @@ export class Paths {
       found.add(peer);
       known.absences = 0;
       if (sequence <= known.sequence) continue;
-      Object.assign(known, { sequence, step, trains, roomTokens: sessionRoom, priceUnits });
+      Object.assign(known, { sequence, step, trains, roomTokens: sessionRoom, priceUnits, lost: false });
       known.cooloff.lift();
     }
     for (const known of [...all.values()]) {
@@ -148,7 +150,7 @@ export class Paths {
     if (stage !== known.stage) return this.#drop(known);
     this.#latency.answered(peer, roundTripMs);
     if (secondsPerToken !== null) this.#latency.told(peer, secondsPerToken);
-    Object.assign(known, { step, roomTokens });
+    Object.assign(known, { step, roomTokens, lost: false });
   }
 
   // --- the choice -----------------------------------------------------------------------------------
@@ -169,7 +171,8 @@ export class Paths {
   }
 
   #freeOf(stage: number, hosts: readonly Known[], { tokens, nowMs }: PathWish): Known[] | PathChoice {
-    const roomy = hosts.filter(({ roomTokens }) => roomTokens >= tokens);
+    const here = hosts.filter(({ lost }) => !lost);
+    const roomy = (here.length > 0 ? here : hosts).filter(({ roomTokens }) => roomTokens >= tokens);
     if (roomy.length === 0) return { kind: "wait", stage, for: "room", retryAtMs: nowMs + ROOM_RETRY_MS };
     // A stage that is left without hosts has no use for long pauses.
     const urgent = roomy.every(({ cooloff }) => cooloff.isPaused(nowMs));
@@ -245,7 +248,15 @@ export class Paths {
     this.#latency.passed({ ...measured, path, sharing: known.map(({ texts }) => texts) });
   }
 
-  /** It failed, or could not be reached. @param wastedMs that were waited for it in vain. */
+  /** Its connection broke, or could not be made: it is taken again once it is heard of, or if there is nobody else. */
+  lost(peer: string, nowMs: number): void {
+    const known = this.#find(peer);
+    if (known === undefined) return;
+    known.lost = true;
+    known.cooloff.failure(nowMs);
+  }
+
+  /** It failed. @param wastedMs that were waited for it in vain. */
   failed(peer: string, nowMs: number, wastedMs = 0): void {
     this.#find(peer)?.cooloff.failure(nowMs, wastedMs);
   }
@@ -289,6 +300,7 @@ export class Paths {
       roomTokens: 0,
       priceUnits: 0,
       texts: 0,
+      lost: false,
       absences: 0,
     };
     all.set(peer, known);

@@ -213,3 +213,19 @@ Deno.test("strangers without number take the place of nobody who works", () => {
   assert.ok(paths.peers().includes("stranger"));
   assert.equal(chosen(paths.choose({ tokens: 1, nowMs: 1000 })).length, 1);
 });
+
+Deno.test("a host that was lost is taken again when it is heard of, or if there is nobody else", () => {
+  const paths = pathsOf([{ near: { roundTripMs: 0 }, far: { roundTripMs: 50 } }]);
+  const later = { tokens: 1, nowMs: 10_000 };
+  paths.lost("near", 0);
+  paths.lost("nobody", 0);
+  assert.deepEqual(paths.hosts, [1]);
+  assert.deepEqual(chosen(paths.choose(later)), ["far"]);
+  paths.lost("far", 0);
+  assert.deepEqual(paths.hosts, [0]);
+  assert.deepEqual(chosen(paths.choose(later)), ["near"]);
+  paths.answered("far", { roundTripMs: 50, stage: 0, step: 0, secondsPerToken: null, roomTokens: ROOM });
+  assert.deepEqual(chosen(paths.choose(later)), ["far"]);
+  paths.learn(0, [announcement("near", { sequence: 2 }), announcement("far")], 0);
+  assert.deepEqual(chosen(paths.choose(later)), ["near"]);
+});
