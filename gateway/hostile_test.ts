@@ -228,8 +228,13 @@ Deno.test("a thousand clients at once: those that there is room for are answered
 /** A connection on which bytes are sent as they are. */
 async function connection(port: number, text: string): Promise<Deno.TcpConn> {
   const connection = await Deno.connect({ hostname: "127.0.0.1", port });
-  await connection.write(new TextEncoder().encode(text));
+  await connection.write(new TextEncoder().encode(text)).catch(ended);
   return connection;
+}
+
+/** The other side may be quicker to end a connection than we are to use it. */
+function ended(error: unknown): void {
+  if (!(error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe)) throw error;
 }
 
 /** Reads until the other side ends the connection. */
@@ -242,7 +247,7 @@ async function untilEnded(connection: Deno.TcpConn): Promise<string> {
       text += decoder.decode(bytes.subarray(0, count), { stream: true });
     }
   } catch (error) {
-    if (!(error instanceof Deno.errors.ConnectionReset)) throw error;
+    ended(error);
   } finally {
     connection.close();
   }
@@ -262,7 +267,7 @@ Deno.test("a thousand connections whose heads never end are ended, and disturb n
     (await served.post("/v1/completions", VALID).then((response) => response.text())).length > 0,
     true,
   );
-  for (const text of await Promise.all(slow.map(untilEnded))) assert.match(text, /^(HTTP\/1.1 408 .*)?/);
+  for (const text of await Promise.all(slow.map(untilEnded))) assert.match(text, /^(HTTP\/1\.1 408 [^]*)?$/);
 });
 
 Deno.test("a thousand connections that ask and never read are answered within bounds, and freed when they go", async () => {

@@ -126,7 +126,7 @@ Deno.test("connections that say nothing are ended, before the first request and 
     headMsMax: 300,
     idleMsMax: 300,
   });
-  assert.match(await rest(await connect(server.port, "")), /^(HTTP\/1.1 408 .*)?/);
+  assert.match(await rest(await connect(server.port, "")), /^(HTTP\/1\.1 408 [^]*)?$/);
   assert.match(await rest(await connect(server.port, GET)), /^HTTP\/1.1 200 OK/);
 });
 
@@ -137,7 +137,15 @@ Deno.test("there are no more connections than were allowed", async () => {
   });
   const held = [await connect(server.port, GET), await connect(server.port, GET)];
   for (const connection of held) await connection.read(new Uint8Array(1000));
-  assert.equal(await rest(await connect(server.port, GET).catch(() => assert.fail("refused outright"))), "");
+  // Ended before, or after, it could ask.
+  const third = await connect(server.port, GET).then(rest, (error) => {
+    assert.ok(
+      error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe,
+      `${error}`,
+    );
+    return "";
+  });
+  assert.equal(third, "");
   for (const connection of held) connection.close();
 });
 

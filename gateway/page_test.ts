@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Page } from "puppeteer-core";
 import { dataOf } from "./page/events.js";
 import { EngineUnavailable } from "./engine.ts";
-import { BROWSER_PATH, openBrowser } from "./testing/browser.ts";
+import { BROWSER_PATH, openBrowser, PATIENCE_MS } from "./testing/browser.ts";
 import { END_TOKEN, untilAborted } from "./testing/fake_engine.ts";
 import { serve, type Served } from "./testing/served.ts";
 
@@ -16,6 +16,7 @@ async function shown(served: Served, play: (page: Page) => Promise<void>): Promi
   const browser = await openBrowser();
   try {
     const page = await browser.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
     const complaints: string[] = [];
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("console", (line) => {
