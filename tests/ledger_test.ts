@@ -139,7 +139,7 @@ Deno.test({
         assert.ok(claimed > emitted - emitted / 1_000n - BigInt(finalEpoch * 100), "and hardly less");
       }
     } finally {
-      if (!Deno.env.get("KEEP")) await Deno.remove(folder, { recursive: true });
+      await Deno.remove(folder, { recursive: true });
     }
   },
 });

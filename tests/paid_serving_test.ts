@@ -150,7 +150,7 @@ Deno.test({
       assert.equal((paid + refunded) % DEPOSIT, 0n);
       key[Symbol.dispose]();
     } finally {
-      if (!Deno.env.get("KEEP")) await Deno.remove(folder, { recursive: true });
+      await Deno.remove(folder, { recursive: true });
     }
   },
 });
