@@ -4,6 +4,7 @@
  * before or there is nothing to choose from. It opens no device itself.
  */
 
+import house from "../deno.json" with { type: "json" };
 import { createHash } from "node:crypto";
 import { canonicalJson, type Manifest, partition } from "../run/mod.ts";
 import type { WorkerDevice } from "../stages/mod.ts";
@@ -139,12 +140,13 @@ async function measure(
   return figures;
 }
 
-/** Names what the figures depend on: the machine, its devices, and the shapes. */
+/** Names what the figures depend on: the machine, its devices, what computes on them, and the shapes. */
 function keyOf(candidates: readonly DeviceReport[], { manifest, stage, threads }: PlanParts): string {
   const { model, stages, sequenceLength, sequencesPerMicroBatch, precision } = manifest;
   const content = canonicalJson({
     devices: candidates.map(({ device, adapter }) => [device.name, adapter?.name ?? null]),
-    machine: [Deno.build.target, navigator.hardwareConcurrency, Deno.version.deno],
+    machine: [Deno.build.target, navigator.hardwareConcurrency],
+    programs: [Deno.version.deno, house.version],
     threads: threads ?? null,
     stage: stage ?? null,
     run: { model, stages, sequenceLength, sequencesPerMicroBatch, precision },
