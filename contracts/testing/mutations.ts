@@ -177,7 +177,7 @@ const MUTATIONS: readonly Mutation[] = [
     ["uint128(Math.min(thawing.amount, lane.deposit))", "thawing.amount"],
     ["delete thaws[id];", ""],
     ["        lane.deposit -= amount;\n", ""],
-    ["if (reason == Refusal.None) total += paid;", "total += paid; if (reason == Refusal.None) total += 0;"],
+    ["if (reason == Refusal.None) total += paid;", "total += paid; if (reason == Refusal.None) total += 1;"],
     [
       "if (!MerkleProof.verifyCalldata(proof, path.root, keccak256(abi.encode(inner)))) revert NotProven();",
       "",
