@@ -1,4 +1,4 @@
-/** Memory over the steps of a run as a picture: SVG text, one curve a process. It reads no file and writes none. */
+/** Memory over a run as a picture: SVG text, one curve a process. It reads no file and writes none. */
 
 import { scaleLinear } from "d3-scale";
 import { line } from "d3-shape";
@@ -16,8 +16,11 @@ const MARGIN = { top: 60, right: 120, bottom: 56, left: 68 };
 const INK = { text: "#24292f", quiet: "#6e7781", grid: "#eaeef2" };
 const COLOURS = ["#1f6feb", "#d1570b", "#1a7f37", "#8250df", "#cf222e", "#0a7ea4", "#9a6700", "#57606a"];
 
-/** @returns a whole SVG document, 960 × 540. */
-export function plotMemory(curves: readonly MemoryCurve[], title: string): string {
+/**
+ * @param unit of what the curves go over.
+ * @returns a whole SVG document, 960 × 540.
+ */
+export function plotMemory(curves: readonly MemoryCurve[], title: string, unit: string): string {
   const points = curves.flatMap((curve) => curve.points);
   const x = scaleLinear([0, Math.max(1, ...points.map(({ step }) => step))], [
     MARGIN.left,
@@ -47,7 +50,7 @@ export function plotMemory(curves: readonly MemoryCurve[], title: string): strin
     ),
     `<text x="${(MARGIN.left + WIDTH - MARGIN.right) / 2}" y="${
       HEIGHT - 12
-    }" text-anchor="middle">optimizer steps</text>`,
+    }" text-anchor="middle">${unit}</text>`,
     `<text transform="translate(20 ${
       HEIGHT / 2
     }) rotate(-90)" text-anchor="middle">resident memory, MB</text>`,

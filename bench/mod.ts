@@ -6,7 +6,7 @@
 import type { Command } from "commander";
 import { Option } from "commander";
 import { RealClock } from "../actors/core/real_clock.ts";
-import { command, execute, Exit, EXIT_INTERRUPTED, PROCESS_OUTPUT } from "../cli/arguments.ts";
+import { command, execute, Exit, EXIT_INTERRUPTED, PROCESS_OUTPUT, UsageError } from "../cli/arguments.ts";
 import { listenForInterruption } from "../cli/interruption.ts";
 import { decimalNumber, text, wholeNumber } from "../cli/options.ts";
 import { benchKernels } from "./kernels.ts";
@@ -19,6 +19,7 @@ import { benchRecovery } from "./recovery.ts";
 import { type Bench, type BenchContext, type BenchRow, isMet } from "./row.ts";
 import { benchScale } from "./scale.ts";
 import { benchServing } from "./serving.ts";
+import { benchServingMemory } from "./serving_memory.ts";
 import { line, table } from "./table.ts";
 import { benchWebGpu } from "./webgpu.ts";
 import { benchWire } from "./wire.ts";
@@ -42,6 +43,7 @@ interface BenchOptions {
   readonly json?: boolean;
   readonly memory?: boolean;
   readonly steps: number;
+  readonly sessions: number;
   readonly minutes?: number;
   readonly run?: string;
 }
@@ -55,13 +57,23 @@ const benchCommand: Command = command({
     { does: "all but the long one", line: "deno task bench" },
     { does: "what a death costs", line: "deno task bench --only recovery" },
     { does: "whether memory grows over a long run", line: "deno task bench --memory --steps 5000" },
+    { does: "whether it grows as texts come and go", line: "deno task bench --memory --only serving" },
   ],
 })
   .addOption(new Option("--only <name...>", "just these").choices(Object.keys(BENCHES)))
   .option("--quick", "few rounds: shows that everything works, and its figures say little")
   .option("--json", "rows as JSON lines on standard output, instead of a table")
-  .option("--memory", "memory of every process over a long run, instead of the others")
+  .option(
+    "--memory",
+    "memory of every process over a long run, instead of the others; of one that serves: --only serving",
+  )
   .option("--steps <number>", "with --memory: steps of the run", wholeNumber(20), 5000)
+  .option(
+    "--sessions <number>",
+    "with --memory --only serving: texts that come and go",
+    wholeNumber(20),
+    2000,
+  )
   .option("--minutes <number>", "with --memory: end after so long, whatever the steps", decimalNumber(0))
   .option("--run <file>", "with --memory: manifest of the run (default: runs/tiny.json)", text)
   .action(bench);
@@ -74,7 +86,7 @@ async function bench(options: BenchOptions): Promise<void> {
   if (context.quick) note("Few rounds: the figures say little.");
   const names = options.only ?? Object.keys(BENCHES);
   const benches = options.memory
-    ? [(it: BenchContext) => benchMemory(it, options)]
+    ? [memoryBench(options)]
     : Object.entries(BENCHES).filter(([name]) => names.includes(name)).map(([, one]) => one);
   const rows: BenchRow[] = [];
   try {
@@ -92,6 +104,16 @@ async function bench(options: BenchOptions): Promise<void> {
   } finally {
     if (!options.json && rows.length > 0) PROCESS_OUTPUT.out(`\n${table(rows)}\n`);
   }
+}
+
+/** @throws {UsageError} if memory is not what that benchmark can be asked for. */
+function memoryBench(options: BenchOptions): Bench {
+  const { only = ["training"] } = options;
+  if (only.join() === "training") return (context) => benchMemory(context, options);
+  if (only.join() === "serving") return (context) => benchServingMemory(context, options);
+  throw new UsageError(
+    `Cannot measure memory of ${only.join(", ")}: with --memory, --only takes serving alone`,
+  );
 }
 
 if (import.meta.main) Deno.exit(await execute(benchCommand, Deno.args));

@@ -17,7 +17,7 @@ export interface StoredTensor extends DeviceTensor {
 export class TensorStore {
   readonly #device: string;
   readonly #live = new Set<DeviceTensor>();
-  /** Buffers of freed tensors by their size, oldest first. */
+  /** Buffers of freed tensors by their size; the size that was asked for or given back longest ago stands first. */
   readonly #spare = new Map<number, ArrayBuffer[]>();
   readonly #pins = new Map<StoredTensor, number>();
   readonly #spareBytesMax: number;
@@ -26,7 +26,7 @@ export class TensorStore {
 
   /**
    * @param device name of the device, for messages.
-   * @param spareBytesMax bytes of freed buffers that are kept for tensors of the same size. Fresh
+   * @param spareBytesMax bytes of freed buffers that are kept for tensors of about the same size. Fresh
    *   memory must be zeroed and mapped page by page, which costs more than an elementwise op.
    */
   constructor(device: string, spareBytesMax: number) {
@@ -42,11 +42,12 @@ export class TensorStore {
   /** A live tensor. Its contents are left over from another one. */
   allocate(dataType: DataType, shape: readonly number[]): StoredTensor {
     const length = elementCount(shape);
-    const buffer = this.#takeSpare(length * 4) ?? new ArrayBuffer(length * 4);
-    const data = dataType === "f32" ? new Float32Array(buffer) : new Int32Array(buffer);
+    const bytes = 4 * roomyLength(length);
+    const buffer = this.#takeSpare(bytes) ?? new ArrayBuffer(bytes);
+    const data = dataType === "f32" ? new Float32Array(buffer, 0, length) : new Int32Array(buffer, 0, length);
     const tensor: StoredTensor = Object.freeze({ dataType, shape: Object.freeze([...shape]), data });
     this.#live.add(tensor);
-    this.#bytesInUse += buffer.byteLength;
+    this.#bytesInUse += data.byteLength;
     return tensor;
   }
 
@@ -112,17 +113,17 @@ export class TensorStore {
     };
   }
 
-  /** Ends a tensor's life; its buffer serves the next one of its size. */
+  /** Ends a tensor's life; its buffer serves the next one of about its size. */
   free(tensor: DeviceTensor): void {
     const stored = this.find("Cannot free tensor", tensor);
     const { data } = stored;
     this.#live.delete(tensor);
     this.#bytesInUse -= data.byteLength;
-    if (this.#pins.has(stored) || this.#spareBytes + data.byteLength > this.#spareBytesMax) return;
-    const buffers = this.#spare.get(data.byteLength) ?? [];
-    buffers.push(data.buffer as ArrayBuffer);
-    this.#spare.set(data.byteLength, buffers);
-    this.#spareBytes += data.byteLength;
+    const buffer = data.buffer as ArrayBuffer;
+    if (this.#pins.has(stored) || buffer.byteLength > this.#spareBytesMax) return;
+    this.#ofSize(buffer.byteLength).push(buffer);
+    this.#spareBytes += buffer.byteLength;
+    while (this.#spareBytes > this.#spareBytesMax) this.#dropOldest();
   }
 
   /** Ends every tensor's life. */
@@ -134,10 +135,35 @@ export class TensorStore {
   }
 
   #takeSpare(bytes: number): ArrayBuffer | undefined {
-    const buffer = this.#spare.get(bytes)?.pop();
+    if (!this.#spare.has(bytes)) return undefined;
+    const buffer = this.#ofSize(bytes).pop();
     if (buffer) this.#spareBytes -= bytes;
     return buffer;
   }
+
+  /** Spare buffers of a size, which now counts as used. */
+  #ofSize(bytes: number): ArrayBuffer[] {
+    const buffers = this.#spare.get(bytes) ?? [];
+    this.#spare.delete(bytes);
+    this.#spare.set(bytes, buffers);
+    return buffers;
+  }
+
+  /** Of the size that nobody has used for longest. */
+  #dropOldest(): void {
+    const [[bytes, buffers]] = this.#spare;
+    if (buffers.shift()) this.#spareBytes -= bytes;
+    if (buffers.length === 0) this.#spare.delete(bytes);
+  }
+}
+
+/**
+ * Elements of a buffer for so many: up to an eighth more, so that tensors of any number of rows share a few
+ * sizes. By the exact size each length of a text would leave a buffer of its own behind.
+ */
+function roomyLength(length: number): number {
+  const step = 2 ** Math.max(0, Math.floor(Math.log2(Math.max(1, length))) - 3);
+  return Math.ceil(length / step) * step;
 }
 
 /**

@@ -89,6 +89,7 @@ export class OnnxDevice implements Device {
       executionProviders: ["cpu"],
       executionMode: "sequential",
       graphOptimizationLevel: "all",
+      enableMemPattern: !meetsAnySize(graph),
       intraOpNumThreads: this.#options.threads ?? 1,
       interOpNumThreads: 1,
       logSeverityLevel: 3,
@@ -199,6 +200,14 @@ export class OnnxDevice implements Device {
   async #release(session: ort.InferenceSession): Promise<void> {
     if (this.#sessions.delete(session)) await session.release();
   }
+}
+
+/**
+ * Whether runs differ in size all the time, as those over sessions do. The runtime plans its memory anew for each
+ * set of sizes and never forgets a plan, which pays where the sizes stay the same.
+ */
+function meetsAnySize(graph: Graph): boolean {
+  return graph.nodes.some(({ op }) => op === "cachedAttention");
 }
 
 /** The runtime's view of our memory. */
