@@ -115,9 +115,9 @@ export class Dispatch {
     this.#place(offer);
   }
 
-  /** Who offers the stage now. */
+  /** Who offers the stage now. Whoever said that it does not train may do so by now, and refuses otherwise. */
   found(announcements: readonly Announcement[]): void {
-    this.#router.learn(announcements.filter(({ trains }) => trains));
+    this.#router.learn(announcements);
     for (const peer of this.#progressAtMs.keys()) {
       if (!this.#router.has(peer)) this.#progressAtMs.delete(peer);
     }

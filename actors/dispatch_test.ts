@@ -105,6 +105,13 @@ function other(peer: string): string {
   return peer === "a" ? "b" : "a";
 }
 
+Deno.test("whoever said that it does not train is asked all the same: it may do so by now", () => {
+  const sender = new Sender();
+  sender.dispatch.found([{ ...announcementOf("a"), trains: false }]);
+  sender.dispatch.offer(forward(0), TOKENS);
+  assert.equal(sender.holder(0), "a");
+});
+
 Deno.test("a walk waits while nobody is there, and goes out when somebody is found", async () => {
   const sender = new Sender();
   sender.dispatch.offer(forward(0), TOKENS);
