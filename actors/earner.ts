@@ -17,6 +17,7 @@ import {
 } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { requestOf, rootText, WorkLog } from "./receipts.ts";
+import { KeptText } from "./kept_text.ts";
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
 import { VOUCH_TIMER, Vouching } from "./vouching.ts";
 import { readEpoch, treeOf } from "../contracts/epoch.ts";
@@ -88,11 +89,10 @@ class Earner implements Role {
   readonly #log: WorkLog;
   readonly #sheets: WorkSheets;
   readonly #vouching: Vouching<WorkSheet>;
+  readonly #text: KeptText;
   readonly #pending = new Map<string, Pending>();
   readonly #kept = new Map<string, Kept>();
   #leader: PeerId | null = null;
-  #dirty = false;
-  #saving = true;
   /** The document that was asked for, and from whom. */
   #asked: { readonly hash: string; readonly isFinal: boolean } | undefined;
   #claimedAtMs = -Infinity;
@@ -104,6 +104,12 @@ class Earner implements Role {
     this.#log = new WorkLog(options.run);
     this.#sheets = new WorkSheets(options.deployment);
     this.#vouching = new Vouching(context, this.#log, sheetCodec(this.#sheets, options));
+    this.#text = new KeptText(
+      this.#jobs,
+      options.journal,
+      () => JSON.stringify([...this.#kept.values()].map(({ part, sheet }) => ({ part, sheet }))),
+      (error) => this.#context.trace("trouble", { reason: reasonOf(error) }),
+    );
     this.#load();
     this.#setResendTimer();
     this.#setRedeemTimer();
@@ -142,21 +148,11 @@ class Earner implements Role {
   // --- sheets -------------------------------------------------------------------------------------
 
   #load(): void {
-    this.#jobs.start(
-      { kind: "load", amount: 1 },
-      () => this.#options.journal.load(),
-      (text) => {
-        for (const { part, sheet } of text === undefined ? [] : readSheets(text)) {
-          this.#kept.set(`${sheet.step} ${part}`, { part, sheet, noted: false });
-        }
-        this.#saving = false;
-        this.#save();
-      },
-      // What is in there is money: better not to begin than to write over it.
-      (error) => {
-        throw error;
-      },
-    );
+    this.#text.load((text) => {
+      for (const { part, sheet } of text === undefined ? [] : readSheets(text)) {
+        this.#kept.set(`${sheet.step} ${part}`, { part, sheet, noted: false });
+      }
+    });
   }
 
   #onStepTaken({ step, microBatches, leader }: MessageOf<"stepTaken">): void {
@@ -217,7 +213,7 @@ class Earner implements Role {
       if (this.#kept.size <= SHEETS_KEPT_MAX) break;
       this.#kept.delete(oldest);
     }
-    this.#save();
+    this.#text.save();
     this.#send(part, sheet);
   }
 
@@ -238,26 +234,10 @@ class Earner implements Role {
     for (const [key, { sheet, noted }] of [...this.#kept]) {
       if (noted && sheet.step < settledStep) this.#kept.delete(key);
     }
-    if (this.#kept.size < before) this.#save();
+    if (this.#kept.size < before) this.#text.save();
   }
 
   /** One write at a time, each with all that is kept by then. */
-  #save(): void {
-    this.#dirty = true;
-    if (this.#saving) return;
-    this.#saving = true;
-    this.#dirty = false;
-    const text = JSON.stringify([...this.#kept.values()].map(({ part, sheet }) => ({ part, sheet })));
-    const over = () => {
-      this.#saving = false;
-      if (this.#dirty) this.#save();
-    };
-    this.#jobs.start({ kind: "save", amount: 1 }, () => this.#options.journal.save(text), over, (error) => {
-      this.#context.trace("trouble", { reason: reasonOf(error) });
-      over();
-    });
-  }
-
   #setResendTimer(): void {
     this.#context.after(SHEET_RESEND_MS, { kind: "timer", name: RESEND_TIMER, key: "" });
   }

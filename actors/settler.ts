@@ -16,6 +16,7 @@ import {
 } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import { WorkLog } from "./receipts.ts";
+import { KeptText } from "./kept_text.ts";
 import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
 import { VOUCH_TIMER, Vouching } from "./vouching.ts";
 import { type EpochRules, type NamedDocument, readEpoch, treeOf, writeEpoch } from "../contracts/epoch.ts";
@@ -81,6 +82,7 @@ class Settler implements Role {
   readonly #log: WorkLog;
   readonly #signed: WorkSheets;
   readonly #vouching: Vouching<WorkSheet>;
+  readonly #text: KeptText;
   /** By host, step and part. */
   readonly #sheets = new Map<string, { readonly part: number; readonly sheet: WorkSheet }>();
   /** Stages and micro-batches that sheets speak of, by step. */
@@ -93,8 +95,6 @@ class Settler implements Role {
   #proposed: NamedDocument | undefined;
   #looking = false;
   #settlingSinceMs: number | undefined;
-  #dirty = false;
-  #saving = true;
 
   constructor(context: Context<Message>, options: SettlerOptions) {
     this.#context = context;
@@ -105,6 +105,12 @@ class Settler implements Role {
     const { signer, accountOf, rules: { model } } = options;
     this.#vouching = new Vouching(context, this.#log, sheetCodec(this.#signed, { model, signer, accountOf }));
     this.#trainers = new Set([signer.address]);
+    this.#text = new KeptText(
+      this.#jobs,
+      options.journal,
+      () => JSON.stringify([...this.#sheets.values()]),
+      (error) => this.#trouble(error),
+    );
     this.#load();
     this.#setTimer();
   }
@@ -141,18 +147,9 @@ class Settler implements Role {
   // --- sheets -------------------------------------------------------------------------------------
 
   #load(): void {
-    this.#jobs.start(
-      { kind: "load", amount: 1 },
-      () => this.#options.journal.load(),
-      (text) => {
-        for (const it of text === undefined ? [] : readSheets(text)) this.#keep(it.part, it.sheet);
-        this.#saving = false;
-        this.#save();
-      },
-      (error) => {
-        throw error;
-      },
-    );
+    this.#text.load((text) => {
+      for (const { part, sheet } of text === undefined ? [] : readSheets(text)) this.#keep(part, sheet);
+    });
   }
 
   #onStepServed({ step, served }: MessageOf<"stepServed">): void {
@@ -183,7 +180,7 @@ class Settler implements Role {
         }
         if (this.#hosts.size < MEMBERS_MAX) this.#hosts.add(from);
         this.#keep(part, sheet);
-        this.#save();
+        this.#text.save();
         this.#note(from, sheet, part);
       },
       (error) => this.#context.trace("trouble", { reason: reasonOf(error) }),
@@ -206,22 +203,6 @@ class Settler implements Role {
   /** What was worked before it is counted, once and for ever. */
   get #settledStep(): number {
     return this.#final?.document.beforeStep ?? 0;
-  }
-
-  #save(): void {
-    this.#dirty = true;
-    if (this.#saving) return;
-    this.#saving = true;
-    this.#dirty = false;
-    const text = JSON.stringify([...this.#sheets.values()]);
-    const over = () => {
-      this.#saving = false;
-      if (this.#dirty) this.#save();
-    };
-    this.#jobs.start({ kind: "save", amount: 1 }, () => this.#options.journal.save(text), over, (error) => {
-      this.#trouble(error);
-      over();
-    });
   }
 
   // --- epochs -------------------------------------------------------------------------------------
@@ -298,7 +279,7 @@ class Settler implements Role {
     for (const steps of [this.#taken, this.#cells]) {
       for (const step of steps.keys()) if (step < this.#settledStep) steps.delete(step);
     }
-    this.#save();
+    this.#text.save();
     this.#tellHosts(final, true);
   }
 
