@@ -236,8 +236,8 @@ class Reader implements Role {
     const nowMs = this.#context.clock.nowMs();
     for (let stage = 0; stage < this.#options.stages; stage++) {
       if (service === stageService(stage)) this.#paths.learn(stage, announcements, nowMs);
-      this.#options.payments?.learn(announcements);
     }
+    this.#options.payments?.learn(announcements);
     this.#probing.watch(this.#paths.peers());
     this.#changed = true;
   }
