@@ -7,30 +7,19 @@ import { earner } from "./earner.ts";
 import { SETTLE_PERIOD_MS, VOUCH_LIMIT_MS, WORK_GRACE_MS } from "./limits.ts";
 import { fromFrame, type Message, recipientOf, type RemoteMessage, toFrame, type Walk } from "./messages.ts";
 import { settler } from "./settler.ts";
-import type { Deployment } from "../contracts/deployment.ts";
 import { faultOf, readEpoch } from "../contracts/epoch.ts";
 import { epochMemory, type EpochStore } from "../contracts/epoch_store.ts";
 import { type Journal, memoryJournal } from "../contracts/journal.ts";
 import { type EpochState, LedgerError } from "../contracts/ledger.ts";
 import type { RewardProof } from "../contracts/reward_tree.ts";
 import { type DigestSigner, digestSigner } from "../contracts/signing.ts";
+import { address, NOWHERE as deployment } from "../contracts/testing/addresses.ts";
 
 const RUN = "cd".repeat(32);
 const MODEL = `0x${"a".repeat(64)}`;
 const STAGES = 3;
 const MICRO_BATCHES = 2;
 const WINDOW_SECONDS = 4;
-const address = (digit: string) => `0x${digit.repeat(40)}`;
-const deployment: Deployment = {
-  chainId: 31_337,
-  block: 0,
-  token: address("1"),
-  vault: address("2"),
-  registry: address("3"),
-  rewards: address("4"),
-  revenue: address("5"),
-  escrow: address("6"),
-};
 
 /** A ledger that takes every proposal, and pays nobody. */
 class Books {

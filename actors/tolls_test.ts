@@ -1,25 +1,14 @@
 import assert from "node:assert/strict";
 import { CREDIT_TOKENS } from "./limits.ts";
 import { TollBooth, TollPurse } from "./tolls.ts";
-import type { Deployment } from "../contracts/deployment.ts";
 import { memoryJournal } from "../contracts/journal.ts";
 import { type Lane, LedgerError, type SignedVoucher } from "../contracts/ledger.ts";
 import { digestSigner } from "../contracts/signing.ts";
 import { VoucherBook } from "../contracts/voucher_book.ts";
 import { VoucherPurse } from "../contracts/voucher_purse.ts";
 import type { Announcement } from "../routing/mod.ts";
+import { address, NOWHERE as deployment } from "../contracts/testing/addresses.ts";
 
-const address = (digit: string) => `0x${digit.repeat(40)}`;
-const deployment: Deployment = {
-  chainId: 31_337,
-  block: 0,
-  token: address("1"),
-  vault: address("2"),
-  registry: address("3"),
-  rewards: address("4"),
-  revenue: address("5"),
-  escrow: address("6"),
-};
 const MODEL = `0x${"a".repeat(64)}`;
 const PRICE = 7n;
 const OPERATOR = address("9");

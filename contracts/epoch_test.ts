@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { Deployment } from "./deployment.ts";
 import {
   type EpochDocument,
   type EpochNews,
@@ -14,19 +13,9 @@ import {
 } from "./epoch.ts";
 import { type DigestSigner, digestSigner } from "./signing.ts";
 import { type UnsignedSheet, type WorkSheet, WorkSheets } from "./work_sheet.ts";
+import { NOWHERE as deployment } from "./testing/addresses.ts";
 
-const address = (digit: string) => `0x${digit.repeat(40)}`;
 const word = (digit: string) => `0x${digit.repeat(64)}`;
-const deployment: Deployment = {
-  chainId: 31_337,
-  block: 0,
-  token: address("1"),
-  vault: address("2"),
-  registry: address("3"),
-  rewards: address("4"),
-  revenue: address("5"),
-  escrow: address("6"),
-};
 const MODEL = word("a");
 const key = (number: number) => digestSigner(new Uint8Array(32).fill(number));
 /** Two hosts of each of three stages, and who feeds them. */
