@@ -41,16 +41,6 @@ import {
   type StateProof,
 } from "../routing/mod.ts";
 
-export type {
-  AppliedStep,
-  Command,
-  CoordinationConfig,
-  CoordinationEvent,
-  Feeder,
-  Hello,
-  Phase,
-} from "./coordination_events.ts";
-
 /** A host that was left out of so many steps for what it sent serves no more until it starts again. */
 const STRIKES_MAX = 3;
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Allegiance, latestOf } from "./allegiance.ts";
-import { type Command, Coordination, type CoordinationEvent, type Hello } from "./coordination.ts";
+import { Coordination } from "./coordination.ts";
+import type { Command, CoordinationEvent, Hello } from "./coordination_events.ts";
 import type { MessageOf, RemoteMessage, Update, Walk } from "./messages.ts";
 
 /** Stand-in for a state hash: 64 hex digits from a number. */

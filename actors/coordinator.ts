@@ -10,13 +10,8 @@
 
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
-import {
-  type Command,
-  Coordination,
-  type CoordinationConfig,
-  type CoordinationEvent,
-  type Feeder,
-} from "./coordination.ts";
+import { Coordination } from "./coordination.ts";
+import type { Command, CoordinationConfig, CoordinationEvent, Feeder } from "./coordination_events.ts";
 import {
   COORDINATORS_MAX,
   GATHER_MS,

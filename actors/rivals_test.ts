@@ -10,13 +10,8 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { Allegiance, latestOf } from "./allegiance.ts";
-import {
-  type Command,
-  Coordination,
-  type CoordinationEvent,
-  type Feeder,
-  type Hello,
-} from "./coordination.ts";
+import { Coordination } from "./coordination.ts";
+import type { Command, CoordinationEvent, Feeder, Hello } from "./coordination_events.ts";
 import { SeededEntropy } from "./core/seeded_entropy.ts";
 import type { MessageOf, RemoteMessage, Walk } from "./messages.ts";
 
