@@ -2,8 +2,8 @@
 // head are one list of rows, position by position: row t · GROUP + g is
 // position t of query head keyHead · GROUP + g.
 //
-// Sizes: BATCH, QUERIES (T), QUERY_ROWS (T · GROUP), KEYS (S), and TILES for each
-// key head. Constants: KEY_HEADS, GROUP, WIDTH, and SPLITS of each tile.
+// Sizes: BATCH, QUERIES (T), QUERY_ROWS (T · GROUP), KEYS (S). Constants:
+// KEY_HEADS, GROUP, WIDTH.
 
 const HEADS = KEY_HEADS * GROUP;
 
@@ -29,32 +29,7 @@ fn rowPlace(row: u32) -> u32 {
   return (batch * HEADS + keyHead * GROUP + row % GROUP) * QUERIES + row / GROUP;
 }
 
-/** The last key that a row sees. Rows past the end see what the last one does. */
-fn lastKey(past: u32, row: u32) -> u32 {
-  return past + min(row, QUERY_ROWS - 1u) / GROUP;
-}
-
-fn lastKeys(past: u32, row: u32) -> vec4u {
-  return vec4u(lastKey(past, row), lastKey(past, row + 1u), lastKey(past, row + 2u), lastKey(past, row + 3u));
-}
-
-/** What a workgroup works on. */
-struct Work {
-  tile: u32,
-  split: u32,
-  /** Keys before the first query. */
-  past: u32,
-  /** Whether there is nothing to do. */
-  idle: bool,
-}
-
-/** Workgroups with most keys to see come first, so that no long one is left over at the end. */
-fn workOf(group: vec3u, groups: vec3u) -> Work {
-  let id = group.y * groups.x + group.x;
-  let head = id / (TILES * SPLITS);
-  let sequence = head / KEY_HEADS;
-  batch = sequence;
-  keyHead = head % KEY_HEADS;
-  // What is private counts as different in each invocation, and no barrier may depend on that.
-  return Work(TILES - 1u - id % TILES, id / TILES % SPLITS, KEYS - QUERIES, sequence >= BATCH);
+/** Keys before the first query. */
+fn pastOf(sequence: u32) -> u32 {
+  return KEYS - QUERIES;
 }

@@ -32,6 +32,7 @@ export const FEW_ROWS_MAX = 16;
 export const HEAD_WIDTH_MAX = 256;
 
 const LAYOUT = new URL("./attention_layout.wgsl", import.meta.url);
+export const WORK = new URL("./attention_work.wgsl", import.meta.url);
 const READ_SCALAR = new URL("./attention_read_scalar.wgsl", import.meta.url);
 const READ_VECTOR = new URL("./attention_read_vector.wgsl", import.meta.url);
 const UPSTREAM_SCALAR = new URL("./attention_upstream_scalar.wgsl", import.meta.url);
@@ -220,6 +221,7 @@ function perHead(
     ...kernel,
     source: [
       LAYOUT,
+      WORK,
       kernel.images ? READ_IMAGE : byFours(attributes) ? READ_VECTOR : READ_SCALAR,
       ...kernel.source,
     ],

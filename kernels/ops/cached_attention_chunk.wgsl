@@ -1,42 +1,14 @@
-// How tiles of queries over cached positions are shared out, and what they
-// yield, for attention.wgsl. Needs cached_attention_layout.wgsl.
-//
-// Sizes: TILES for each key head of each sequence. Constants: SPLITS of each
-// tile.
+// What tiles of queries see of cached positions, and what they yield, for
+// attention.wgsl. Needs cached_attention_layout.wgsl.
 
 @group(0) @binding(7) var<storage, read_write> y: array<Y>;
 
 /** Nobody asks for it. */
 fn keepLogSum(row: u32, logSum: f32) {}
 
-/** The last position that a row sees. Rows past the end see what the last one does. */
-fn lastKey(before: u32, row: u32) -> u32 {
-  return before + min(row, QUERY_ROWS - 1u) / GROUP;
-}
-
-fn lastKeys(before: u32, row: u32) -> vec4u {
-  return vec4u(lastKey(before, row), lastKey(before, row + 1u), lastKey(before, row + 2u), lastKey(before, row + 3u));
-}
-
-/** What a workgroup works on. */
-struct Work {
-  tile: u32,
-  split: u32,
-  /** Positions before the first query. */
-  past: u32,
-  /** Whether there is nothing to do. */
-  idle: bool,
-}
-
-/** Workgroups with most positions to see come first, so that no long one is left over at the end. */
-fn workOf(group: vec3u, groups: vec3u) -> Work {
-  let id = group.y * groups.x + group.x;
-  let head = id / (TILES * SPLITS);
-  let sequence = head / KEY_HEADS;
+/** Positions before the first query; also noted for whoever reads them. */
+fn pastOf(sequence: u32) -> u32 {
   let length = u32(lengths[min(sequence, BATCH - 1u)]);
-  batch = sequence;
-  keyHead = head % KEY_HEADS;
   past = length;
-  // What is private counts as different in each invocation, and no barrier may depend on that.
-  return Work(TILES - 1u - id % TILES, id / TILES % SPLITS, length, sequence >= BATCH);
+  return length;
 }

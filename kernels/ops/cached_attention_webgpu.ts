@@ -11,7 +11,15 @@ import { REDUCE } from "../webgpu/rowwise.ts";
 import { workgroupsOf } from "../webgpu/workgroups.ts";
 import type { Dispatch, WgslTensor, WgslWriter } from "../webgpu/writer.ts";
 import type { AttentionAttributes } from "./attention.ts";
-import { blocksOf, FEW_ROWS_MAX, FORWARD, HEAD_WIDTH_MAX, TILE, TILE_ROWS } from "./attention_webgpu.ts";
+import {
+  blocksOf,
+  FEW_ROWS_MAX,
+  FORWARD,
+  HEAD_WIDTH_MAX,
+  TILE,
+  TILE_ROWS,
+  WORK,
+} from "./attention_webgpu.ts";
 
 /** Positions of one part, and invocations of the workgroup that takes it. */
 const PART = 256;
@@ -94,7 +102,7 @@ function inTiles(
   const tiles = Math.ceil(common.sizes.QUERY_ROWS / TILE_ROWS);
   writer.dispatch({
     ...common,
-    source: [...common.source, CHUNK, TILE, FORWARD],
+    source: [...common.source, CHUNK, WORK, TILE, FORWARD],
     types: { ...common.types, Y: y.storage },
     constants: { ...common.constants, ...blocks, SPLITS: splits, IMAGES: false },
     sizes: { ...common.sizes, TILES: tiles },
