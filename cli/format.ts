@@ -57,3 +57,8 @@ export function printable(text: string): string {
   // deno-lint-ignore no-control-regex -- these are what steers it
   return text.replace(/[\x00-\x1f\x7f-\x9f]/g, "?");
 }
+
+/** Text of a stranger in as many lines as it has, which must not steer the terminal either. */
+export function printableLines(text: string): string {
+  return text.split("\n").map((line) => line.split("\t").map(printable).join("\t")).join("\n");
+}

@@ -22,4 +22,5 @@ Deno.test("tables put text left and numbers right", () => {
 
 Deno.test("text of a stranger can't steer the terminal", () => {
   assert.equal(format.printable("\x1b[2J\r\nred\x9b31m✓"), "?[2J??red?31m✓");
+  assert.equal(format.printableLines("a\tb\r\n\x1b]0;name\x07é\n"), "a\tb?\n?]0;name?é\n");
 });

@@ -8,7 +8,6 @@ import { SystemEntropy } from "../actors/core/system_entropy.ts";
 import { type GenerationFact, GenerationFailed } from "../actors/generation.ts";
 import { createIdentity } from "../actors/wire/identity.ts";
 import {
-  ChatTemplateError,
   type DrawnToken,
   GREEDY,
   type Manifest,
@@ -19,7 +18,9 @@ import {
 import { openWallet } from "./accounts.ts";
 import { command, execute, Failure, PROCESS_OUTPUT, UsageError } from "./arguments.ts";
 import { Chat, withBeginning } from "./chat.ts";
+import { chatByLines } from "./chat_lines.ts";
 import { continueTokens } from "./continuation.ts";
+import { printableLines } from "./format.ts";
 import type { GenerateEvent } from "./generate_event.ts";
 import { type PayingFlags, payingOptions } from "./ledger.ts";
 import { listenForInterruption } from "./interruption.ts";
@@ -69,7 +70,7 @@ const generateCommand: Command = joinOptions(
           'deno task generate --run runs/my-run.json --bootstrap /ip4/… --prompt "Once" --wallet wallet.json',
       },
       {
-        does: "a chat; each line is a turn, Ctrl-D ends it",
+        does: "a chat; each line is a turn, Ctrl-D ends it, Ctrl-C also in mid-answer",
         line: "deno task generate --run models/llama.json --bootstrap /ip4/… --chat --top-p 0.9",
       },
     ],
@@ -113,6 +114,9 @@ async function generate(options: GenerateOptions): Promise<void> {
   if (options.prompt === undefined && !options.chat) {
     throw new UsageError("Nothing to go on with: give a text with --prompt, or --chat");
   }
+  if (options.system !== undefined && !options.chat) {
+    throw new UsageError("--system is for --chat: a text to go on with has nobody to tell");
+  }
   using interruption = listenForInterruption(options);
   const manifest = await readManifest(options.run);
   const tokenizer = await readTokenizer(options.run, manifest);
@@ -130,7 +134,7 @@ async function generate(options: GenerateOptions): Promise<void> {
     tokensFrom(reader, { prompt, manifest, tokenizer, sampling, tokens: options.tokens, signal });
   try {
     if (options.chat) {
-      await chat(new Chat({ tokenizer, template, answer: tokensAfter }, options.system), signal);
+      await chat(new Chat({ tokenizer, template, answer: tokensAfter }, options.system), manifest, signal);
     } else await goOn(options, options.prompt!, tokenizer, tokensAfter);
     await reader.settle();
   } finally {
@@ -193,19 +197,18 @@ async function goOn(
   tokenizer: Tokenizer,
   tokensAfter: (prompt: readonly number[]) => AsyncIterable<DrawnToken>,
 ): Promise<void> {
-  const { out } = PROCESS_OUTPUT;
   const ids = withBeginning(tokenizer, [...tokenizer.encode(prompt)]);
   const stream = new TextStream(tokenizer);
-  if (!json) out(prompt);
+  if (!json) say(prompt);
   try {
     for await (const { token, logProbability } of tokensAfter(ids)) {
       const piece = tokenizer.endOfText?.includes(token) ? "" : stream.push(token);
       if (json) tell({ kind: "token", token, text: piece, logProbability });
-      else out(piece);
+      else say(piece);
     }
-    if (!json) out(stream.end());
+    if (!json) say(stream.end());
   } finally {
-    if (!json) out("\n");
+    if (!json) say("\n");
   }
 }
 
@@ -217,33 +220,22 @@ function tellFact(fact: GenerationFact): void {
   if (fact.kind !== "token") tell(fact);
 }
 
-/** Reads turns until there are no more. */
-async function chat(chat: Chat, signal: AbortSignal): Promise<void> {
-  const { out, err } = PROCESS_OUTPUT;
-  const terminal = process.stdin.isTTY;
+/** Reads turns from standard input until there are no more. */
+async function chat(chat: Chat, { name }: Manifest, signal: AbortSignal): Promise<void> {
   const lines = createInterface({ input: process.stdin });
   signal.addEventListener("abort", () => lines.close(), { once: true });
-  const ask = () => terminal && out("› ");
+  const person = process.stdin.isTTY ? { talksTo: name } : undefined;
   try {
-    ask();
-    for await (const line of lines) {
-      if (line.trim() !== "") await turn(chat, line);
-      ask();
-    }
+    await chatByLines({ chat, lines, output: { ...PROCESS_OUTPUT, out: say }, person });
   } finally {
     lines.close();
   }
   signal.throwIfAborted();
+}
 
-  async function turn(chat: Chat, line: string): Promise<void> {
-    try {
-      for await (const piece of chat.say(line)) out(piece);
-    } catch (error) {
-      if (!(error instanceof ChatTemplateError)) throw error;
-      err(`${error.message}\n`);
-    }
-    out("\n");
-  }
+/** Writes what a model says, which hosts may have made up; a file gets it as it is. */
+function say(text: string): void {
+  PROCESS_OUTPUT.out(Deno.stdout.isTerminal() ? printableLines(text) : text);
 }
 
 if (import.meta.main) Deno.exit(await execute(generateCommand, Deno.args));
