@@ -130,6 +130,7 @@ async function host(options: HostOptions): Promise<void> {
   const priceUnits = price === undefined ? {} : { priceUnits: `${price / 1_000n}` };
   const code = await launch(
     hostBox({ ...boxed, ...stage, ...priceUnits, devices, dataDir: data.path }, files),
+    options,
   );
   if (code !== 0) throw new Exit(code);
 }

@@ -4,11 +4,11 @@ import { fileURLToPath } from "node:url";
 const launcher = fileURLToPath(new URL("./fixtures/launcher.ts", import.meta.url));
 
 /** Starts the launcher on a folder of its own, and waits until the boxed child is up. */
-async function start() {
+async function start(...flags: string[]) {
   const folder = await Deno.makeTempDir({ prefix: "murmuration-launch-" });
   const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--quiet", launcher, folder],
-    stdin: "null",
+    args: ["run", "-A", "--quiet", launcher, folder, ...flags],
+    stdin: "piped",
     stdout: "piped",
     stderr: "inherit",
   }).spawn();
@@ -35,12 +35,21 @@ Deno.test("a signal ends the boxed child in good order, and its exit code comes 
     process.kill(signal);
     assert.equal(await rest(), "let go\n");
     assert.equal((await process.status).code, 7);
+    await process.stdin.close();
   }
+});
+
+Deno.test("on a leash the end of standard input ends it likewise", async () => {
+  const { process, rest } = await start("--leash");
+  await process.stdin.close();
+  assert.equal(await rest(), "let go\n");
+  assert.equal((await process.status).code, 7);
 });
 
 Deno.test("no child outlives a launcher that was killed", async () => {
   const { process, rest } = await start();
   process.kill("SIGKILL");
   assert.equal((await process.status).success, false);
+  await process.stdin.close();
   assert.equal(await rest(), "let go\n");
 });
