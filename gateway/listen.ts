@@ -135,7 +135,9 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | un
   const { method = "GET", url = "/", headers } = incoming;
   try {
     const hasBody = method !== "GET" && method !== "HEAD";
-    return new Request(new URL(url, `http://${headers.host}`), {
+    const site = `http://${headers.host}`;
+    // A path that begins with two slashes would be read as another site's.
+    return new Request(url.startsWith("/") ? site + url : new URL(url, site), {
       method,
       headers: Object.entries(headers).flatMap(([name, value]): [string, string][] =>
         [value ?? []].flat().map((one) => [name, one])

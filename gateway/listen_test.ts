@@ -38,6 +38,17 @@ Deno.test("requests arrive whole, and answers leave whole", async () => {
   assert.deepEqual(await response.json(), ["PUT", url, "b", "é".repeat(100_000)]);
 });
 
+Deno.test("a path names no other site, however many slashes it begins with", async () => {
+  await using server = await listen(({ url }) => Promise.resolve(new Response(url)), HERE);
+  const ask = (target: string) =>
+    connect(server.port, `GET ${target} HTTP/1.1\r\nHost: here.example\r\nConnection: close\r\n\r\n`);
+  for (const target of ["//localhost/v1/models", "/\\\\localhost/v1/models", "///localhost/"]) {
+    using connection = await ask(target);
+    const url = (await rest(connection)).split(/\s/).find((word) => word.startsWith("http:"));
+    assert.equal(new URL(url!).hostname, "here.example", target);
+  }
+});
+
 Deno.test("a body that nobody read does not spoil the connection", async () => {
   await using server = await listen(() => Promise.resolve(new Response("no", { status: 413 })), HERE);
   for (let count = 0; count < 3; count++) {
