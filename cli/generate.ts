@@ -198,7 +198,7 @@ async function goOn(
   tokensAfter: (prompt: readonly number[]) => AsyncIterable<DrawnToken>,
 ): Promise<void> {
   const ids = withBeginning(tokenizer, [...tokenizer.encode(prompt)]);
-  const stream = new TextStream(tokenizer);
+  const stream = new TextStream(tokenizer, ids);
   if (!json) say(prompt);
   try {
     for await (const { token, logProbability } of tokensAfter(ids)) {

@@ -28,6 +28,8 @@ export interface AnswerSource {
   readonly tokenizer: Tokenizer;
   /** Strings that end it. */
   readonly stops: readonly string[];
+  /** Tokens that its text goes on from; none if it is a text of its own. */
+  readonly after: ArrayLike<number>;
   /** Text that it begins with, which no token is drawn for. */
   readonly echo: string;
   /** Whether its tokens are to be told. */
@@ -39,9 +41,9 @@ export interface AnswerSource {
 /** Yields an answer piece by piece: one for each token that lets something be told, and a last one. */
 export async function* answer(source: AnswerSource): AsyncGenerator<Piece, void, void> {
   const { tokenizer } = source;
-  const text = new TextStream(tokenizer);
+  const text = new TextStream(tokenizer, source.after);
   const stop = new StopText(source.stops);
-  const account = new TokenAccount(tokenizer, source.echo.length);
+  const account = new TokenAccount(tokenizer, source.after, source.echo.length);
   if (source.echo !== "") yield { text: source.echo, tokens: [] };
   let finish: Finish = "length";
   for await (const drawn of source.drawn) {

@@ -20,7 +20,9 @@ async function* drawing(ids: readonly number[], ended: { value?: boolean } = {})
 }
 
 function pieces(ids: readonly number[], stops: readonly string[] = [], echo = ""): Promise<Piece[]> {
-  return Array.fromAsync(answer({ tokenizer, stops, echo, logProbabilities: true, drawn: drawing(ids) }));
+  return Array.fromAsync(
+    answer({ tokenizer, stops, after: [], echo, logProbabilities: true, drawn: drawing(ids) }),
+  );
 }
 
 Deno.test("pieces add up to the text, tokens to what was drawn, and only the last piece is an end", async () => {
@@ -48,7 +50,7 @@ Deno.test("no token of what a stop string cuts off is told, and nothing more is 
   const ended: { value?: boolean } = {};
   const drawn = drawing([..."one two"].map((letter) => letter.charCodeAt(0)), ended);
   const told = await Array.fromAsync(
-    answer({ tokenizer, stops: [" t", "two"], echo: "", logProbabilities: true, drawn }),
+    answer({ tokenizer, stops: [" t", "two"], after: [], echo: "", logProbabilities: true, drawn }),
   );
   assert.deepEqual(told.flatMap(({ tokens }) => tokens.map(({ text }) => text)), ["o", "n", "e"]);
   assert.deepEqual(told.at(-1)!.finish, "stop");
@@ -59,4 +61,27 @@ Deno.test("what is echoed comes first, moves the offsets, and is not searched fo
   const [first, ...rest] = await pieces([97, 98], ["cho"], "echo ");
   assert.deepEqual(first, { text: "echo ", tokens: [] });
   assert.deepEqual(rest.flatMap(({ tokens }) => tokens.map(({ offset }) => offset)), [5, 6]);
+});
+
+Deno.test("an answer that goes on with a text keeps the blank that it begins with; a text of its own has none", async () => {
+  // As decoders do that know a blank before each word.
+  const stripping = {
+    ...tokenizer,
+    decode: (ids: ArrayLike<number>) => byteTokenizer.decode(ids).replace(/^ /, ""),
+  };
+  const told = async (before: string) => {
+    const after = byteTokenizer.encode(before);
+    const drawn = drawing([...byteTokenizer.encode(" go on")]);
+    const pieces = await Array.fromAsync(
+      answer({ tokenizer: stripping, stops: [], after, echo: "", logProbabilities: true, drawn }),
+    );
+    return {
+      text: pieces.map(({ text }) => text).join(""),
+      tokens: pieces.flatMap(({ tokens }) => tokens.map(({ text }) => text)).join(""),
+    };
+  };
+  for (const before of ["I", "I é", "I ", "   "]) {
+    assert.deepEqual(await told(before), { text: " go on", tokens: " go on" }, before);
+  }
+  assert.deepEqual(await told(""), { text: "go on", tokens: "go on" });
 });

@@ -96,6 +96,7 @@ export function readChat(body: unknown, modelOf: (id: string) => Model, seed: nu
     model,
     choices: Array.from({ length: request.n ?? 1 }, (_, index) => ({
       prompt,
+      goesOn: false,
       echo: "",
       tokensMax,
       sampling: samplingOf(request, model.tokenizer.vocabulary, (request.seed ?? seed) + index, top ?? 0),

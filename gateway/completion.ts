@@ -20,6 +20,8 @@ import type { Turns } from "./turns.ts";
 /** One text to come. */
 export interface Choice {
   readonly prompt: Int32Array;
+  /** Whether the answer goes on with the prompt's text, rather than being one of its own. */
+  readonly goesOn: boolean;
   /** Text that the answer begins with. */
   readonly echo: string;
   readonly tokensMax: number;
@@ -188,12 +190,12 @@ class CompletionWork {
 
   async *#answer(choice: Choice): AsyncGenerator<Piece, void, void> {
     const { model: { id, tokenizer }, stops, logProbabilities } = this.#completion;
-    const { prompt, tokensMax, sampling, echo } = choice;
+    const { prompt, goesOn, tokensMax, sampling, echo } = choice;
     using _ = await this.#parts.turns.take(this.#signal);
     this.#signal.throwIfAborted();
     const generation = { model: id, prompt, tokensMax, sampling, stopTokens: tokenizer.endOfText ?? [] };
     const drawn = this.#measured(this.#parts.engine.generate(generation, this.#signal));
-    yield* answer({ tokenizer, stops, echo, logProbabilities, drawn });
+    yield* answer({ tokenizer, stops, after: goesOn ? prompt : [], echo, logProbabilities, drawn });
   }
 
   async *#measured(drawn: AsyncIterable<DrawnToken>): AsyncGenerator<DrawnToken, void, void> {

@@ -73,6 +73,7 @@ export function readCompletion(body: unknown, modelOf: (id: string) => Model, se
     const tokensMax = tokensAfter(model, prompt, "prompt", request.max_tokens ?? TOKENS_USUAL);
     return Array.from({ length: n }, (_, index): Choice => ({
       prompt,
+      goesOn: true,
       echo: echo ? text ?? tokenizer.decode(prompt) : "",
       tokensMax,
       sampling: samplingOf(request, tokenizer.vocabulary, (request.seed ?? seed) + index, logprobs ?? 0),

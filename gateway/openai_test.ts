@@ -35,6 +35,20 @@ Deno.test("a completion comes whole, with its usage", async () => {
   assert.deepEqual(usage, { prompt_tokens: 4, completion_tokens: 13, total_tokens: 17 });
 });
 
+Deno.test("a completion begins with the blank that parts it from its prompt, a chat's answer with none", async () => {
+  // As decoders do that know a blank before each word.
+  const decode = (ids: ArrayLike<number>) => FAKE_MODEL.tokenizer.decode(ids).replace(/^ /, "");
+  const engine = new FakeEngine([{ ...FAKE_MODEL, tokenizer: { ...FAKE_MODEL.tokenizer, decode } }]);
+  await using served = await serve({ engine });
+  engine.reply = () => [..." there"].map((letter) => letter.charCodeAt(0)).concat(END_TOKEN);
+  const { completions, chat } = served.openai;
+  const { choices } = await completions.create({ model, prompt: "Hello", echo: true, max_tokens: 50 });
+  assert.equal(choices[0].text, "Hello there");
+  const messages = [{ role: "user" as const, content: "Hello" }];
+  const answer = await chat.completions.create({ model, messages, max_tokens: 50 });
+  assert.equal(answer.choices[0].message.content, "there");
+});
+
 Deno.test("a completion streams, piece by piece, and its usage comes last if it is asked for", async () => {
   await using served = await serve();
   served.engine.reply = () => "abc";

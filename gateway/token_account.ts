@@ -24,15 +24,19 @@ export interface AnswerToken extends TokenChance {
 /** Keeps the account of one answer. */
 export class TokenAccount {
   readonly #tokenizer: Tokenizer;
-  #previous: readonly number[] = [];
+  #previous: readonly number[];
   /** Length of the text that was drawn, and of that which was told. */
   #drawn: number;
   #told: number;
   #waiting: { readonly token: AnswerToken; readonly end: number }[] = [];
 
-  /** @param offset length of what stands before the first token. */
-  constructor(tokenizer: Tokenizer, offset: number) {
+  /**
+   * @param after tokens that the answer goes on from; none if it is a text of its own.
+   * @param offset length of what stands before the first token.
+   */
+  constructor(tokenizer: Tokenizer, after: ArrayLike<number>, offset: number) {
     this.#tokenizer = tokenizer;
+    this.#previous = Array.from(after).slice(-1);
     this.#drawn = offset;
     this.#told = offset;
   }

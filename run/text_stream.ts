@@ -17,9 +17,15 @@ export class TextStream {
   #shown: number[] = [];
   #waiting: number[] = [];
 
-  /** Starts a sequence. */
-  constructor(tokenizer: Tokenizer) {
+  /**
+   * Starts a sequence.
+   *
+   * @param before tokens that it goes on from, and that are shown elsewhere: without them it is read as the
+   *   beginning of a text, where some decoders leave out a blank.
+   */
+  constructor(tokenizer: Tokenizer, before: ArrayLike<number> = []) {
     this.#tokenizer = tokenizer;
+    this.#shown = lastWithText(tokenizer, before);
   }
 
   /**
@@ -57,4 +63,15 @@ export class TextStream {
     const all = this.#tokenizer.decode([...this.#shown, ...waiting]);
     return all.slice(before.length);
   }
+}
+
+/** As few of the last tokens as have a text, if it ends with a whole character. */
+function lastWithText(tokenizer: Tokenizer, tokens: ArrayLike<number>): number[] {
+  const most = Math.min(tokens.length, WAITING_TOKENS_MAX);
+  for (let count = 1; count <= most; count++) {
+    const last = Array.from({ length: count }, (_, index) => tokens[tokens.length - count + index]);
+    const text = tokenizer.decode(last);
+    if (text !== "" && !text.endsWith(REPLACEMENT)) return last;
+  }
+  return [];
 }

@@ -40,3 +40,18 @@ Deno.test("TextStream refuses ids outside the vocabulary and goes on", () => {
   assert.throws(() => stream.push(256), RangeError);
   assert.equal(stream.push(65), "A");
 });
+
+Deno.test("TextStream shows the blank that parts a text from what it goes on from", () => {
+  const stripping = {
+    ...byteTokenizer,
+    decode: (ids: ArrayLike<number>) => byteTokenizer.decode(ids).replace(/^ /, ""),
+  };
+  const shown = (before: readonly number[]) => {
+    const stream = new TextStream(stripping, before);
+    return Array.from(byteTokenizer.encode(" é"), (id) => stream.push(id)).join("");
+  };
+  assert.equal(shown([]), "é");
+  assert.equal(shown([...byteTokenizer.encode("long enough")]), " é");
+  // Half a character is no context: it would be joined with what follows.
+  assert.equal(shown([...byteTokenizer.encode("é")].slice(0, 1)), "é");
+});
