@@ -261,6 +261,8 @@ export const ROOM_WAIT_MS_MAX = 5_000;
 /** A token that has not come after this, or after so many times what is usual, is waited for no more. */
 export const TOKEN_TIMEOUT_MS_MIN = 5_000;
 export const TOKEN_TIMEOUT_FACTOR = 10;
+/** Whatever hosts say that they take: nobody who asks through a gateway waits longer than ten minutes. */
+export const TOKEN_TIMEOUT_MS_MAX = 600_000;
 
 /** Paths that are tried for one token after the first has failed, at least, and for {@link HOSTS_WAIT_MS_MAX}. */
 export const PATH_ATTEMPTS_MIN = 5;

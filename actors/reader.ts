@@ -18,6 +18,7 @@ import {
   PROBE_PERIOD_MS,
   ROOM_WAIT_MS_MAX,
   TOKEN_TIMEOUT_FACTOR,
+  TOKEN_TIMEOUT_MS_MAX,
   TOKEN_TIMEOUT_MS_MIN,
 } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
@@ -99,13 +100,17 @@ interface Text {
   waitsSinceMs: number;
   placed: boolean;
   repairs: number;
-  /** What broke first since the last token, and how many paths were tried since; `undefined` if nothing did. */
+  /**
+   * What broke first since the last token, how many paths were tried since, and how many paths said nothing
+   * in time; `undefined` if nothing did.
+   */
   broken:
     | {
       readonly sinceMs: number;
       readonly blamed: readonly PeerId[];
       readonly reason: string;
       attempts: number;
+      timeouts: number;
     }
     | undefined;
 }
@@ -415,8 +420,10 @@ class Reader implements Role {
     session.sentAtMs = nowMs;
     session.asked = false;
     const usualMs = this.#paths.usualMs(session.path, session.sentTokens);
-    session.deadlineMs = nowMs +
-      Math.max(TOKEN_TIMEOUT_MS_MIN, TOKEN_TIMEOUT_FACTOR * usualMs) * 2 ** (text.broken?.attempts ?? 0);
+    // Whoever was late may need longer; whoever refused has said so in time.
+    const timeoutMs = Math.max(TOKEN_TIMEOUT_MS_MIN, TOKEN_TIMEOUT_FACTOR * usualMs) *
+      2 ** (text.broken?.timeouts ?? 0);
+    session.deadlineMs = nowMs + Math.min(timeoutMs, TOKEN_TIMEOUT_MS_MAX);
     const due = this.#options.payments?.owe(session.path, session.sentTokens);
     if (due === undefined) return this.#mailTokens(text, session, position);
     session.deadlineMs += PAYMENT_MS_MAX;
@@ -574,6 +581,7 @@ class Reader implements Role {
     const blamed = silent.length > 0 ? silent : path;
     for (const peer of blamed) this.#paths.failed(peer, nowMs, nowMs - sentAtMs);
     this.#break(text, blamed, `nothing came for ${Math.round(nowMs - sentAtMs)} ms`, undefined);
+    if (text.broken !== undefined) text.broken.timeouts++;
   }
 
   /** Its path is of no use any more. @param gone host that can't be told. */
@@ -582,7 +590,7 @@ class Reader implements Role {
     this.#context.trace("path broken", { request: text.request, blamed, reason });
     this.#forgive(text.session, blamed);
     this.#endSession(text, (path) => path.filter((peer) => peer !== gone));
-    text.broken ??= { sinceMs: nowMs, blamed, reason, attempts: 0 };
+    text.broken ??= { sinceMs: nowMs, blamed, reason, attempts: 0, timeouts: 0 };
     const { attempts } = text.broken;
     // Others may only have to be found: a stage whose one known host is gone is looked for again.
     if (attempts >= PATH_ATTEMPTS_MIN && nowMs - text.broken.sinceMs >= HOSTS_WAIT_MS_MAX) {

@@ -8,6 +8,7 @@ import {
   PATH_ATTEMPTS_MIN,
   ROOM_WAIT_MS_MAX,
   SESSION_PARTS_MAX,
+  TOKEN_TIMEOUT_MS_MAX,
   TOKEN_TIMEOUT_MS_MIN,
 } from "./limits.ts";
 import type { Message, MessageOf, SessionPart } from "./messages.ts";
@@ -425,6 +426,31 @@ Deno.test("a full host is asked again when it said so; with no other the owner h
   const failure = reading.failed.get(1)?.failure;
   assert.ok(failure?.kind === "unanswered" && failure.attempts >= PATH_ATTEMPTS_MIN);
   refusedAtMs.slice(1).forEach((atMs, index) => assert.ok(atMs - refusedAtMs[index] >= 2000));
+});
+
+Deno.test("a host that refuses often, takes a text at last and then says nothing, is not waited for longer for it", async () => {
+  const reading: Reading = new Reading(1, {
+    answer: ({ session }) =>
+      reading.simulation.clock.nowMs() > HOSTS_WAIT_MS_MAX - 2000
+        ? undefined
+        : [{ kind: "sessionLost", session, stage: 0, reason: "it is full", retryAfterMs: 500 }],
+  });
+  reading.found(0, ["0.a"]);
+  reading.generate(1);
+  await reading.run(HOSTS_WAIT_MS_MAX + 2 * TOKEN_TIMEOUT_MS_MIN);
+  assert.ok(reading.messages("extend").length > 20, "it was refused often");
+  assert.equal(reading.failed.get(1)?.failure.kind, "unanswered");
+});
+
+Deno.test("no host's word makes a text wait for it without end", async () => {
+  const reading = new Reading(1, {
+    answer: () => undefined,
+    probed: (_, answer) => ({ ...answer, secondsPerToken: 1e300 }),
+  });
+  reading.found(0, ["0.a"]);
+  reading.generate(1);
+  await reading.run(10 * TOKEN_TIMEOUT_MS_MAX);
+  assert.equal(reading.failed.get(1)?.failure.kind, "unanswered");
 });
 
 Deno.test("without room anywhere a new text waits a little, and hears when to come again", async () => {
