@@ -80,12 +80,12 @@ export class Chat {
 
   /** What is new is read; what was said stays in the tokens that it was said in. Templates may leave out some of it. */
   #tokensOf(text: string): readonly number[] {
-    const { tokenizer } = this.#parts;
+    const { tokenizer, template } = this.#parts;
     const known = this.#text !== "" && text.startsWith(this.#text);
     const all = known
       ? [...this.#tokens, ...tokenizer.encode(text.slice(this.#text.length))]
       : [...tokenizer.encode(text)];
-    return withBeginning(tokenizer, all);
+    return template.opensText ? all : withBeginning(tokenizer, all);
   }
 }
 

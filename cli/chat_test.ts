@@ -51,6 +51,7 @@ Deno.test("what was said stays in the tokens that it was said in", async () => {
   };
   const template: ChatTemplate = {
     stops: [],
+    opensText: true,
     render: (messages) => messages.map(({ content }) => content).join(""),
   };
   const seen: (readonly number[])[] = [];
@@ -72,6 +73,7 @@ Deno.test("a template that leaves out what was said has its way", async () => {
   const answer = answering("<think>hm</think>yes", "no");
   const template: ChatTemplate = {
     stops: [],
+    opensText: true,
     render: (messages) =>
       messages.map(({ content }) => `[${content.replace(/<think>.*<\/think>/, "")}]`).join(""),
   };
@@ -117,6 +119,7 @@ Deno.test("a turn that the template refuses was never said", async () => {
   const answer = answering("fine");
   const template: ChatTemplate = {
     stops: [],
+    opensText: true,
     render(messages) {
       if (messages.at(-1)!.content === "rude") {
         throw new ChatTemplateError("Cannot make a text of this chat: rude");

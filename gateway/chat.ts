@@ -83,9 +83,9 @@ export function readChat(body: unknown, modelOf: (id: string) => Model, seed: nu
   if (typeof top === "number" && !logprobs) {
     throw invalid("top_logprobs", "Cannot tell top_logprobs: logprobs is not true");
   }
-  const text = model.chatTemplate.render(request.messages.map(messageOf));
-  // The template puts the token that opens a text where it belongs.
-  const prompt = encodePrompt(model, text, "messages", false);
+  const { chatTemplate } = model;
+  const text = chatTemplate.render(request.messages.map(messageOf));
+  const prompt = encodePrompt(model, text, "messages", !chatTemplate.opensText);
   const tokensMax = tokensAfter(
     model,
     prompt,
@@ -101,7 +101,7 @@ export function readChat(body: unknown, modelOf: (id: string) => Model, seed: nu
       tokensMax,
       sampling: samplingOf(request, model.tokenizer.vocabulary, (request.seed ?? seed) + index, top ?? 0),
     })),
-    stops: [...stopsOf(request), ...model.chatTemplate.stops],
+    stops: [...stopsOf(request), ...chatTemplate.stops],
     logProbabilities: logprobs ?? false,
     promptTokens: prompt.length,
     stream: request.stream ?? false,

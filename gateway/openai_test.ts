@@ -370,6 +370,26 @@ Deno.test("a token that opens a text is put before prompts, once", async () => {
   assert.deepEqual(served.engine.asked.map(({ prompt }) => [...prompt]), [[1, 120], [1, 120], [1]]);
 });
 
+Deno.test("a token that opens a text is put before chats, unless their template does it", async () => {
+  const tokenizer = { ...FAKE_MODEL.tokenizer, beginOfText: 1 };
+  const published = openChatTemplate(JSON.stringify({ chat_template: "{{ messages[0].content }}" }));
+  const models = [{ ...FAKE_MODEL, tokenizer }, {
+    ...FAKE_MODEL,
+    id: "b",
+    tokenizer,
+    chatTemplate: published,
+  }];
+  await using served = await serve({ engine: new FakeEngine(models) });
+  for (const { id } of models) {
+    await served.openai.chat.completions.create({ model: id, messages: [{ role: "user", content: "x" }] });
+  }
+  const prompts = served.engine.asked.map(({ prompt }) => prompt);
+  assert.deepEqual(prompts.map((prompt) => FAKE_MODEL.tokenizer.decode(prompt)), [
+    "\u0001User: x\nAssistant:",
+    "x",
+  ]);
+});
+
 Deno.test("an engine that is busy, has nobody, or breaks is told with the right status", async () => {
   await using served = await serve();
   const ask = (stream: boolean) => served.post("/v1/completions", { model, prompt: "x", stream });

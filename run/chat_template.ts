@@ -36,8 +36,12 @@ export interface ChatTemplate {
   /** Texts that end an answer, beside the token that ends a text; empty where the model was taught that token. */
   readonly stops: readonly string[];
   /**
-   * The text of a chat, up to where the next answer begins. It begins with the model's own opening
-   * token, spelt out, if the template puts it there.
+   * Whether the token that opens a text, where the model was taught one, is the template's to put there, spelt
+   * out; else it goes before the text.
+   */
+  readonly opensText: boolean;
+  /**
+   * The text of a chat, up to where the next answer begins.
    *
    * @throws {ChatTemplateError} if the template refuses the chat, or can't make anything of it.
    */
@@ -65,13 +69,14 @@ const SPECIAL_TOKENS = ["bos_token", "eos_token", "unk_token", "pad_token", "sep
  * For models that were not taught to chat: each turn is a line that opens with who speaks. The
  * answer ends where the model begins to speak for the user.
  */
-const plainTemplate = (opening: string): ChatTemplate => ({
+const PLAIN_TEMPLATE: ChatTemplate = {
   stops: ["\nUser:", "\nSystem:"],
+  opensText: false,
   render(messages) {
     const turns = messages.map(({ role, content }) => `${PLAIN_NAMES[role]}: ${content}\n`);
-    return bounded(`${opening}${turns.join("")}${PLAIN_NAMES.assistant}:`);
+    return bounded(`${turns.join("")}${PLAIN_NAMES.assistant}:`);
   },
-});
+};
 
 const PLAIN_NAMES: Readonly<Record<ChatRole, string>> = {
   system: "System",
@@ -88,14 +93,15 @@ const PLAIN_NAMES: Readonly<Record<ChatRole, string>> = {
  * @throws {TypeError} if it is no JSON, or its template can't be read.
  */
 export function openChatTemplate(configJson: string | undefined): ChatTemplate {
-  if (configJson === undefined) return plainTemplate("");
+  if (configJson === undefined) return PLAIN_TEMPLATE;
   const config = parseConfig(configJson);
   const text = chosen(config.chat_template);
-  if (text === undefined) return plainTemplate(tokenText(config.bos_token) ?? "");
+  if (text === undefined) return PLAIN_TEMPLATE;
   const { parsed } = parseTemplate(text);
   const tokens = SPECIAL_TOKENS.map((name) => [name, tokenText(config[name])] as const);
   return {
     stops: [],
+    opensText: true,
     render(messages) {
       const environment = new Environment();
       for (const [name, value] of Object.entries({ true: true, True: true, false: false, False: false })) {

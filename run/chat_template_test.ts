@@ -22,7 +22,7 @@ Deno.test("a chat becomes the text that the published template makes of it, spec
     template.render(CHAT),
     "<s><|system|>Be brief.</s>\n<|user|>Hello</s>\n<|assistant|>Hi.</s>\n<|user|>Who are you?</s>\n<|assistant|>",
   );
-  assert.deepEqual(template.stops, []);
+  assert.deepEqual([template.stops, template.opensText], [[], true]);
 });
 
 Deno.test("of several templates the one named default is taken, else the first", () => {
@@ -39,7 +39,9 @@ Deno.test("without a template each turn is a line, and the answer ends where the
     );
     assert.ok(template.stops.includes("\nUser:"));
   }
-  assert.equal(open({ bos_token: "<s>" }).render([]), "<s>Assistant:");
+  const plain = open({ bos_token: "<s>" });
+  assert.equal(plain.render([]), "Assistant:");
+  assert.equal(plain.opensText, false, "the token that opens a text is the tokenizer's to put there");
 });
 
 Deno.test("a template may count, know none and true, and keep what it found in a namespace", () => {

@@ -36,11 +36,12 @@ export function huggingFaceTokenizer(json: string, configJson = "{}"): Tokenizer
   const config = parse(configSchema, configJson, "tokenizer_config.json");
   const file = parse(fileSchema, json, "tokenizer.json");
   const inner = build(file, config);
+  const begin = made(() => beginOf(inner, config));
   const vocabulary = vocabularyOf(file);
   const end = idOf(inner, config.eos_token);
   return Object.freeze({
     vocabulary,
-    beginOfText: idOf(inner, config.bos_token),
+    beginOfText: begin,
     endOfText: end === undefined ? [] : [end],
 
     encode(text: string): Int32Array {
@@ -62,13 +63,29 @@ function build(file: object, config: object): PublishedTokenizer {
   // Without its word in the config the library "cleans up" blanks before punctuation, which no
   // decoder of this family does, and which would make text depend on where it is cut.
   const settings = { clean_up_tokenization_spaces: false, ...config };
+  return made(() => new PublishedTokenizer(file, settings));
+}
+
+/** The library throws plain errors for what it does not support, and trips over what is malformed. */
+function made<Value>(make: () => Value): Value {
   try {
-    return new PublishedTokenizer(file, settings);
+    return make();
   } catch (error) {
-    // The library throws plain errors for what it does not support, and trips over what is malformed.
     if (!(error instanceof Error)) throw error;
     throw new TypeError(`Cannot read tokenizer.json: ${error.message}`, { cause: error });
   }
+}
+
+/**
+ * What a text opens with, as Hugging Face has it: what `tokenizer.json` itself puts there, or its config has
+ * put there. A config may also name a token that opens texts, and never use it.
+ */
+function beginOf(inner: PublishedTokenizer, config: z.output<typeof configSchema>): number | undefined {
+  const { add_bos_token: adds, tokenizer_class: kind, bos_token: token } = config;
+  if (adds === false) return undefined;
+  const [bare, whole] = [false, true].map((add) => inner.encode("a", { add_special_tokens: add }).ids);
+  if (whole.length > bare.length && whole[0] !== bare[0]) return whole[0];
+  return adds === true || /^LlamaTokenizer/.test(String(kind)) ? idOf(inner, token) : undefined;
 }
 
 /** One above the largest id, whoever holds it. */

@@ -60,6 +60,29 @@ function idOf(letter: string): number {
   return byteAlphabet().indexOf(letter);
 }
 
+Deno.test("a text opens with what the file puts there, or its config has put there, and not with what is only named", () => {
+  const opened = (id: string) => ({
+    type: "TemplateProcessing",
+    single: [{ SpecialToken: { id, type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+    pair: [],
+    special_tokens: { [id]: { id, ids: [258], tokens: [id] } },
+  });
+  const closed = { ...opened("<end>"), single: opened("<end>").single.toReversed() };
+  const begin = (processor: object | null, config: object) =>
+    huggingFaceTokenizer(
+      JSON.stringify({ ...tiny(), post_processor: processor }),
+      JSON.stringify(config),
+    ).beginOfText;
+  const named = { bos_token: "<end>" };
+  assert.equal(begin(opened("<end>"), {}), 258);
+  assert.equal(begin(opened("<end>"), { ...named, add_bos_token: false }), undefined);
+  assert.equal(begin(closed, named), undefined, "what stands behind a text does not open it");
+  assert.equal(begin(null, named), undefined, "as SmolLM and others have it");
+  assert.equal(begin(null, { ...named, add_bos_token: true }), 258);
+  assert.equal(begin(null, { ...named, tokenizer_class: "LlamaTokenizer" }), 258);
+  assert.equal(begin(null, { tokenizer_class: "LlamaTokenizer" }), undefined);
+});
+
 Deno.test("huggingFaceTokenizer undoes itself", () => {
   fc.assert(fc.property(fc.string({ unit: "grapheme" }), (text) => {
     assert.equal(tokenizer.decode(tokenizer.encode(text)), text);
@@ -117,7 +140,7 @@ Deno.test({
   fn() {
     const sentence = huggingFaceTokenizer(
       json!,
-      JSON.stringify({ bos_token: "<s>", eos_token: { content: "</s>" } }),
+      JSON.stringify({ eos_token: { content: "</s>" } }),
     );
     assert.equal(sentence.vocabulary, 512);
     assert.deepEqual([sentence.beginOfText, sentence.endOfText], [1, [2]]);
