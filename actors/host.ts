@@ -11,6 +11,7 @@ import { Allegiance, latestOf, type Pledge } from "./allegiance.ts";
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
+import { WORK_TIMER, WorkQueue } from "./host/work_queue.ts";
 import {
   COORDINATORS_MAX,
   HELD_WALKS_MAX,
@@ -34,7 +35,7 @@ import {
   type Walk,
   walkKey,
 } from "./messages.ts";
-import { behaviour, Jobs, reasonOf, type Role } from "./role.ts";
+import { behaviour, reasonOf, type Role } from "./role.ts";
 import { Serving, SERVING_TIMER } from "./serving.ts";
 import type { TextBounds } from "./session_checks.ts";
 import { Standalone } from "./standalone.ts";
@@ -196,23 +197,7 @@ interface Held {
   loss: { readonly sum: number; readonly tokens: number } | undefined;
 }
 
-/** Work waits in three queues; an earlier one goes first. */
-type Urgency = 0 | 1 | 2;
 const LEAVE_TIMER = "leave";
-/** Of the timers of sessions, the one that begins a run. */
-const RUN = "run";
-
-const CONTROL: Urgency = 0;
-const BACKWARD: Urgency = 1;
-const FORWARD: Urgency = 2;
-
-/** Work that waits. */
-interface Piece {
-  start(): void;
-  /** Whose forward or backward pass it is; all other work is done alone. */
-  readonly walk: Held | undefined;
-}
-
 /** What outlives a restart of the host's actor. */
 interface Memory {
   pledge: Pledge | undefined;
@@ -242,10 +227,7 @@ class Host implements Role {
   readonly #context: Context<Message>;
   readonly #options: HostOptions;
   readonly #incarnation: number;
-  readonly #jobs: Jobs;
-  readonly #waiting: [Piece[], Piece[], Piece[]] = [[], [], []];
-  /** Walks that the stage has been given and has not answered. */
-  readonly #computing = new Set<Held>();
+  readonly #queue: WorkQueue;
   #computedMs = -Infinity;
   #dispatch: Dispatch;
   readonly #donation: Donation;
@@ -254,8 +236,6 @@ class Host implements Role {
   readonly #held = new Map<string, Held>();
   #workload = new Workload();
   readonly #sessions: Serving;
-  /** It was asked to begin the next run, and will as soon as it has heard all that has come by now. */
-  #isWoken = false;
   readonly #standalone: Standalone;
   /** Serves sessions though nobody leads it. */
   #isAlone = false;
@@ -322,16 +302,21 @@ class Host implements Role {
     this.#memory = memory;
     this.#allegiance = new Allegiance(LEASE_MS, memory.pledge);
     this.#incarnation = context.entropy.integer(2 ** 31);
-    this.#jobs = new Jobs(context, (error) => this.#onFailure(error));
+    this.#queue = new WorkQueue(context, {
+      inFlightMax: () => this.#stage?.inFlightMax ?? 1,
+      readersWait: () => this.#sessions.waits,
+      runReaders: () => this.#sessions.run(),
+      failed: (error) => this.#onFailure(error),
+    });
     this.#dispatch = this.#newDispatch();
     this.#donation = new Donation(context);
     this.#sessions = new Serving(context, {
       bounds: options.bounds,
       refuses: () => this.#refusesSessions(),
       charge: (home, tokens) => options.tolls?.charge(home, tokens),
-      wake: () => this.#work(),
+      wake: () => this.#queue.advance(),
       start: (tokens, run, done, failed) =>
-        this.#jobs.start({ kind: "extend", amount: tokens }, run, done, failed),
+        this.#queue.start({ kind: "extend", amount: tokens }, run, done, failed),
     });
     this.#standalone = new Standalone(context, {
       stages: options.bounds.stages,
@@ -349,8 +334,7 @@ class Host implements Role {
   receive({ from, message }: Envelope<Message>): void {
     switch (message.kind) {
       case "performed":
-        this.#jobs.end(message.job, message.outcome);
-        return this.#work();
+        return this.#queue.onPerformed(message);
       case "forward":
         return this.#onForward(from, message);
       case "backward":
@@ -432,43 +416,6 @@ class Host implements Role {
     });
   }
 
-  // --- work: walks overlap as far as the stage likes, and all else is done alone --------------------
-
-  /** @param walk whose forward or backward pass this is, if it is one. */
-  #enqueue(urgency: Urgency, start: () => void, walk?: Held): void {
-    this.#waiting[urgency].push({ start, walk });
-    this.#work();
-  }
-
-  #work(): void {
-    for (let next = this.#next(); next !== undefined; next = this.#next()) next.start();
-    if (this.#isWoken || this.#jobs.size > 0 || !this.#sessions.waits) return;
-    // What has come by now is heard first, so that all of it is one run.
-    const { actor } = this.#context;
-    this.#isWoken = this.#context.tell({ actor }, { kind: "timer", name: SERVING_TIMER, key: RUN });
-    if (!this.#isWoken) this.#runSessions();
-  }
-
-  #runSessions(): void {
-    this.#isWoken = false;
-    if (this.#jobs.size === 0 && this.#sessions.waits) this.#sessions.run();
-  }
-
-  #next(): Piece | undefined {
-    const queue = this.#waiting.find((pieces) => pieces.length > 0);
-    // Training has what readers leave of the time.
-    if (queue !== this.#waiting[CONTROL] && this.#sessions.waits) return undefined;
-    if (queue === undefined || (this.#jobs.size > 0 && !this.#mayOverlap(queue[0]))) return undefined;
-    return queue.shift();
-  }
-
-  /** Whether a piece may begin while others are under way. What a gradient counts for is known only when it is there. */
-  #mayOverlap({ walk }: Piece): boolean {
-    return walk !== undefined && this.#jobs.size === this.#computing.size &&
-      this.#computing.size < (this.#stage?.inFlightMax ?? 1) &&
-      ![...this.#computing].some((other) => other.walk.microBatch === walk.walk.microBatch);
-  }
-
   /** Has the stage compute one half of a walk's work. */
   #compute<Value>(
     half: Half,
@@ -477,23 +424,19 @@ class Host implements Role {
     done: (value: Value) => void,
     failed: (error: unknown) => void,
   ): void {
-    this.#computing.add(held);
     const startedMs = this.#context.clock.nowMs();
-    this.#jobs.start(
+    this.#queue.startPass(
+      held,
       { kind: half, amount: this.#options.tokensPerMicroBatch },
       run,
       (value) => {
-        this.#computing.delete(held);
         // Of what was computed side by side each has taken the time since the one before it was done.
         const nowMs = this.#context.clock.nowMs();
         this.#workload.took(half, (nowMs - Math.max(startedMs, this.#computedMs)) / 1000);
         this.#computedMs = nowMs;
         done(value);
       },
-      (error) => {
-        this.#computing.delete(held);
-        failed(error);
-      },
+      failed,
     );
   }
 
@@ -514,10 +457,10 @@ class Host implements Role {
   #open(index: number): void {
     if (this.#opening || index >= this.#options.bounds.stages) return;
     this.#opening = true;
-    this.#enqueue(CONTROL, () => {
+    this.#queue.alone(() => {
       const before = this.#stage;
       if (before !== undefined) this.#leave(before);
-      this.#jobs.start(
+      this.#queue.start(
         { kind: "open", amount: 1 },
         async () => {
           await before?.close();
@@ -646,8 +589,8 @@ class Host implements Role {
     const proofs = [proof, kept?.proof].filter((it) => it != undefined);
     // Nobody's word is enough, the coordinator's neither: what is not proved is not even asked for.
     this.#importing = true;
-    this.#enqueue(CONTROL, () =>
-      this.#jobs.start(
+    this.#queue.alone(() =>
+      this.#queue.start(
         { kind: "prove", amount: 1 },
         () => this.#prove({ stage: stage.index, step, stateHash }, proofs),
         (proof) => {
@@ -663,7 +606,8 @@ class Host implements Role {
           this.#importing = false;
           this.#setTrouble(reasonOf(error));
         },
-      ));
+      )
+    );
   }
 
   #fetch(wanted: Proved, donors: readonly PeerId[]): void {
@@ -736,8 +680,8 @@ class Host implements Role {
     const { snapshots } = this.#options;
     if (snapshots?.salvage === undefined) return;
     const { index } = this.#stage!;
-    this.#enqueue(CONTROL, () =>
-      this.#jobs.start(
+    this.#queue.alone(() =>
+      this.#queue.start(
         { kind: "salvage", amount: pieces.length },
         () => snapshots.salvage!(index, pieces),
         (found) => {
@@ -745,14 +689,15 @@ class Host implements Role {
         },
         // Donors have them all.
         (error) => this.#context.trace("trouble", { reason: reasonOf(error) }),
-      ));
+      )
+    );
   }
 
   #import({ step, stateHash, proof }: Proved, load: () => Promise<WholeState>): void {
     const stage = this.#stage!;
     this.#importing = true;
-    this.#enqueue(CONTROL, () =>
-      this.#jobs.start(
+    this.#queue.alone(() =>
+      this.#queue.start(
         { kind: "import", amount: stage.parameters },
         async () => {
           const { manifest, bytes } = await load();
@@ -782,7 +727,8 @@ class Host implements Role {
           this.#snapshots = this.#snapshots.filter((snapshot) => snapshot.stateHash !== stateHash);
           this.#setTrouble(reasonOf(error));
         },
-      ));
+      )
+    );
   }
 
   #onStateRequest(from: PeerId, message: MessageOf<"stateRequest">): void {
@@ -803,12 +749,12 @@ class Host implements Role {
     if (!waits && this.#askers.size >= REPLICAS_MAX) return gone();
     this.#askers.set(from, message);
     if (waits) return;
-    this.#enqueue(CONTROL, () => {
+    this.#queue.alone(() => {
       const wanted = this.#askers.get(from)!;
       this.#askers.delete(from);
       if (this.#donation.holds(wanted.stateHash)) return this.#donation.offer(from, wanted.purpose);
       if (!this.#holds(wanted.stateHash)) return gone(wanted);
-      this.#jobs.start(
+      this.#queue.start(
         { kind: "export", amount: stage.parameters },
         () =>
           this.#manifest?.stateHash === wanted.stateHash
@@ -1041,14 +987,15 @@ class Host implements Role {
     const pledge = this.#memory.pledge = this.#allegiance.pledge;
     const { pledges } = this.#options;
     // A pass that is under way may still be counted: the hello comes after it.
-    if (pledges === undefined) return this.#enqueue(CONTROL, () => this.#sayHello());
-    this.#enqueue(CONTROL, () =>
-      this.#jobs.start(
+    if (pledges === undefined) return this.#queue.alone(() => this.#sayHello());
+    this.#queue.alone(() =>
+      this.#queue.start(
         { kind: "pledge", amount: 1 },
         () => pledges.save(pledge),
         () => this.#sayHello(),
         (error) => this.#setTrouble(reasonOf(error)),
-      ));
+      )
+    );
   }
 
   #onOrder(from: PeerId, message: MessageOf<Order>): void {
@@ -1105,7 +1052,7 @@ class Host implements Role {
       case "prepare":
         this.#sealedRound = Math.max(this.#sealedRound, message.round);
         // A backward pass that is under way has been promised to count: wait for it.
-        return this.#enqueue(CONTROL, () =>
+        return this.#queue.alone(() =>
           this.#toCoordinator({
             kind: "prepared",
             term: message.term,
@@ -1113,7 +1060,8 @@ class Host implements Role {
             round: message.round,
             stateHash: this.#manifest!.stateHash,
             held: this.#heldByCorpus(),
-          }));
+          })
+        );
       case "reduce":
         return this.#reduce(message);
       case "apply":
@@ -1171,7 +1119,7 @@ class Host implements Role {
     // The state before the first step follows from the run's seed.
     const isWorthKeeping = this.#options.snapshots !== undefined && (this.#stage?.step ?? 0) > 0;
     if (isWorthKeeping && !this.#isSaved() && this.#unsaved === undefined) this.#prepareSnapshot();
-    this.#whenIdle(() => {
+    this.#queue.whenIdle(() => {
       this.#options.onLeft?.({
         stage: this.#stage?.index,
         step: this.#stage?.step ?? 0,
@@ -1183,11 +1131,6 @@ class Host implements Role {
 
   #isSaved(): boolean {
     return this.#snapshots.some(({ stateHash }) => stateHash === this.#manifest?.stateHash);
-  }
-
-  /** Once everything that was begun is done, and what followed from it. */
-  #whenIdle(then: () => void): void {
-    this.#enqueue(CONTROL, () => this.#waiting[CONTROL].length === 0 ? then() : this.#whenIdle(then));
   }
 
   #serve(round: number): void {
@@ -1203,12 +1146,12 @@ class Host implements Role {
 
   #forgetGradients(then = () => {}): void {
     const stage = this.#stage!;
-    this.#enqueue(CONTROL, () => {
+    this.#queue.alone(() => {
       this.#averaged = undefined;
       if (this.#accumulated.size === 0 && !this.#isSpoilt) return then();
       this.#accumulated.clear();
       this.#isSpoilt = false;
-      this.#jobs.start(
+      this.#queue.start(
         { kind: "clear", amount: stage.parameters },
         () => stage.clearGradients(),
         then,
@@ -1229,8 +1172,8 @@ class Host implements Role {
     if (round <= this.#reducedRound) return;
     this.#reducedRound = round;
     this.#reducing = { total: { term, round }, replicas };
-    this.#enqueue(CONTROL, () =>
-      this.#jobs.start(
+    this.#queue.alone(() =>
+      this.#queue.start(
         { kind: "gradient", amount: stage.parameters },
         () => stage.gradientSum(),
         (vector) => {
@@ -1238,7 +1181,8 @@ class Host implements Role {
         },
         // A sum that can't be had is of no use: what it held is replayed.
         (error) => this.#forgetGradients(() => refuse(reasonOf(error))),
-      ));
+      )
+    );
   }
 
   #onAveraged(message: MessageOf<"averaged">): void {
@@ -1259,8 +1203,8 @@ class Host implements Role {
     const replicas = this.#reducing!.replicas;
     this.#averaged = undefined;
     this.#applying = true;
-    this.#enqueue(CONTROL, () =>
-      this.#jobs.start(
+    this.#queue.alone(() =>
+      this.#queue.start(
         { kind: "apply", amount: stage.parameters },
         async () => {
           await stage.apply({ gradientSum: averaged.vector, scale, learningRate });
@@ -1299,7 +1243,8 @@ class Host implements Role {
           this.#applying = false;
           this.#pause(reasonOf(error));
         },
-      ));
+      )
+    );
   }
 
   /** Nothing has been accumulated, sealed or reduced of the step that begins. */
@@ -1323,8 +1268,8 @@ class Host implements Role {
   /** A copy of the state, to be written once it is proved: the next step may begin before that. */
   #prepareSnapshot(): void {
     const stage = this.#stage!;
-    this.#enqueue(CONTROL, () =>
-      this.#jobs.start(
+    this.#queue.alone(() =>
+      this.#queue.start(
         { kind: "export", amount: stage.parameters },
         () => stage.exportState(),
         (state) => {
@@ -1332,15 +1277,16 @@ class Host implements Role {
           this.#saveSnapshot();
         },
         (error) => this.#setTrouble(reasonOf(error)),
-      ));
+      )
+    );
   }
 
   #onCertified({ step, stateHash, proof }: MessageOf<"certified">): void {
     const stage = this.#stage!;
     const own = this.#proof;
     if (own === undefined || isQuorate(own) || this.#manifest?.stateHash !== stateHash) return;
-    this.#enqueue(CONTROL, () =>
-      this.#jobs.start(
+    this.#queue.alone(() =>
+      this.#queue.start(
         { kind: "prove", amount: 1 },
         () => this.#prove({ stage: stage.index, step, stateHash }, [own, proof]),
         (proof) => {
@@ -1349,7 +1295,8 @@ class Host implements Role {
           this.#saveSnapshot();
         },
         (error) => this.#setTrouble(reasonOf(error)),
-      ));
+      )
+    );
   }
 
   /** A state without its proof would be of no use to anybody after a restart, its host included. */
@@ -1362,8 +1309,8 @@ class Host implements Role {
     const { index, parameters } = this.#stage!;
     this.#unsaved = undefined;
     this.#owesSnapshot = false;
-    this.#enqueue(CONTROL, () =>
-      this.#jobs.start(
+    this.#queue.alone(() =>
+      this.#queue.start(
         { kind: "snapshot", amount: parameters },
         () => this.#options.snapshots!.save(index, state.manifest, state.bytes, proof),
         () => {
@@ -1371,7 +1318,8 @@ class Host implements Role {
           this.#snapshots = [{ step, stateHash, proof }, ...this.#snapshots].slice(0, KEPT_SNAPSHOTS);
         },
         (error) => this.#setTrouble(reasonOf(error)),
-      ));
+      )
+    );
   }
 
   #announce(): void {
@@ -1385,7 +1333,7 @@ class Host implements Role {
       stateHash: this.#manifest?.stateHash ?? null,
       load: Math.min(
         LOAD_SECONDS_MAX,
-        this.#workload.secondsOf(this.#waiting[FORWARD].length, this.#waiting[BACKWARD].length),
+        this.#workload.secondsOf(this.#queue.waiting("forward"), this.#queue.waiting("backward")),
       ),
       trains: this.#serving,
       sessionRoom: this.#sessions.roomTokens,
@@ -1465,7 +1413,7 @@ class Host implements Role {
       loss: undefined,
     };
     this.#held.set(key, held);
-    this.#enqueue(FORWARD, () => this.#computeForward(held), held);
+    this.#queue.awaitTurn("forward", held, () => this.#computeForward(held));
   }
 
   #computeForward(held: Held): void {
@@ -1515,7 +1463,7 @@ class Host implements Role {
         }
         held.loss = { sum: result.lossSum, tokens: result.tokens };
         held.returning = true;
-        return this.#enqueue(BACKWARD, () => this.#computeBackward(held, undefined), held);
+        return this.#queue.awaitTurn("backward", held, () => this.#computeBackward(held, undefined));
     }
   }
 
@@ -1536,7 +1484,7 @@ class Host implements Role {
     }
     held.returning = true;
     held.next = from;
-    this.#enqueue(BACKWARD, () => this.#computeBackward(held, gradient), held);
+    this.#queue.awaitTurn("backward", held, () => this.#computeBackward(held, gradient));
   }
 
   #computeBackward(held: Held, gradient: Tensor | undefined): void {
@@ -1688,7 +1636,9 @@ class Host implements Role {
       case LEAVE_TIMER:
         return this.#depart(undefined);
       case SERVING_TIMER:
-        return key === RUN ? this.#runSessions() : this.#sessions.timer();
+        return this.#sessions.timer();
+      case WORK_TIMER:
+        return this.#queue.onTimer();
       case DISPATCH_TIMER:
         return this.#dispatch.timer(key);
       case TRANSFER_TIMER:
