@@ -34,7 +34,7 @@ const schema = z.object({
     ids,
     z.array(z.string()).min(1).max(CHOICES_MAX),
     z.array(ids).min(1).max(CHOICES_MAX),
-  ]),
+  ], { error: `must be a text, ids of tokens, or a list of ${CHOICES_MAX} of those at most` }),
   max_tokens: tokenCount,
   echo: z.boolean().nullish(),
   logprobs: z.int().min(0).max(TOP_MAX).nullish(),
@@ -69,14 +69,22 @@ export function readCompletion(body: unknown, modelOf: (id: string) => Model, se
       `Cannot answer ${prompts.length} prompts ${n} times each: ${CHOICES_MAX} choices are allowed`,
     );
   }
-  const choices = prompts.flatMap(({ prompt, text }) => {
+  const choices = prompts.flatMap(({ prompt, text }, place) => {
     const tokensMax = tokensAfter(model, prompt, "prompt", request.max_tokens ?? TOKENS_USUAL);
+    // Who gives no seed may give one prompt several times, to have it answered in several ways.
+    const before = typeof request.seed === "number" ? 0 : place * n;
     return Array.from({ length: n }, (_, index): Choice => ({
       prompt,
       goesOn: true,
       echo: echo ? text ?? tokenizer.decode(prompt) : "",
       tokensMax,
-      sampling: samplingOf(request, tokenizer.vocabulary, (request.seed ?? seed) + index, logprobs ?? 0),
+      sampling: samplingOf(
+        request,
+        tokenizer.vocabulary,
+        request.seed ?? seed,
+        before + index,
+        logprobs ?? 0,
+      ),
     }));
   });
   return {

@@ -233,6 +233,43 @@ Deno.test("without a seed each answer is another", async () => {
     await served.openai.completions.create(request),
   ];
   assert.notEqual(one.choices[0].text, other.choices[0].text);
+  const { choices } = await served.openai.completions.create({ ...request, prompt: ["x", "x"], n: 2 });
+  assert.equal(new Set(choices.map(({ text }) => text)).size, 4);
+});
+
+Deno.test("a seed may have 64 bits, and each choice has one of its own all the same", async () => {
+  await using served = await serve();
+  for (const seed of [2 ** 62, 2 ** 62 + 2 ** 40, -(2 ** 63)]) {
+    await served.openai.completions.create({ model, prompt: "x", n: 2, max_tokens: 1, seed });
+  }
+  const seeds = served.engine.asked.map(({ sampling }) => sampling.seed);
+  assert.equal(new Set(seeds).size, 6);
+  assert.equal((await served.post("/v1/completions", { model, prompt: "x", seed: 0.5 })).status, 400);
+});
+
+Deno.test("what is wrong with a field that may be of several kinds is said", async () => {
+  await using served = await serve();
+  const messages = (content: unknown) => ({ model, messages: [{ role: "user", content }] });
+  for (
+    const [path, body, param, reason] of [
+      ["completions", { model, prompt: "x", stop: ["a", "b", "c", "d", "e"] }, "stop", /4/],
+      ["completions", { model, prompt: "x", stop: 7 }, "stop", /must be a text, or a list of 4 at most/],
+      ["completions", { model, prompt: { x: 1 } }, "prompt", /must be a text, ids of tokens, or a list/],
+      ["completions", { model, prompt: [[1], ["x"]] }, "prompt.1.0", /number/],
+      ["chat/completions", messages(7), "messages.0.content", /must be a text, or a list/],
+      [
+        "chat/completions",
+        messages([{ type: "image_url" }]),
+        "messages.0.content.0.type",
+        /neither see nor hear/,
+      ],
+    ] as const
+  ) {
+    const response = await served.post(`/v1/${path}`, body);
+    const { error } = await response.json();
+    assert.deepEqual([response.status, error.param], [400, param], error.message);
+    assert.match(error.message, reason);
+  }
 });
 
 Deno.test("prompts may be ids, and echo gives them back as text", async () => {

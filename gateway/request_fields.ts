@@ -34,9 +34,12 @@ export const sharedFields = {
       `must name ${LOGIT_BIAS_MAX} tokens at most`,
     )
     .nullish(),
-  seed: z.int().nullish(),
+  /** 64 bits in OpenAI's schema: more than JSON's numbers hold exactly. */
+  seed: z.number().refine(Number.isInteger, "must be whole").nullish(),
   n: z.int().min(1).max(CHOICES_MAX).nullish(),
-  stop: z.union([stop, z.array(stop).max(STOPS_MAX)]).nullish(),
+  stop: z.union([stop, z.array(stop).max(STOPS_MAX)], {
+    error: `must be a text, or a list of ${STOPS_MAX} at most`,
+  }).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
 };
@@ -79,7 +82,7 @@ export function parseRequest<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const result = schema.safeParse(body);
   if (!result.success) {
-    const { path, message } = result.error.issues[0];
+    const { path, message } = deepest(result.error.issues[0]);
     const field = path.join(".");
     throw invalid(
       field === "" ? undefined : field,
@@ -96,6 +99,14 @@ export function parseRequest<Schema extends z.ZodType>(
   return result.data;
 }
 
+/** Where a field may be of several kinds: what is wrong within the one that fits best, if any fits at all. */
+function deepest(issue: z.core.$ZodIssue): Pick<z.core.$ZodIssue, "path" | "message"> {
+  if (issue.code !== "invalid_union") return issue;
+  const within = issue.errors.flatMap(([first]) => first?.path.length > 0 ? [deepest(first)] : []);
+  const [best] = within.toSorted((one, other) => other.path.length - one.path.length);
+  return best === undefined ? issue : { path: [...issue.path, ...best.path], message: best.message };
+}
+
 /** A request that asks for what can't be. */
 export function invalid(param: string | undefined, message: string, code = "invalid_value"): Problem {
   return new Problem(400, message, { param, code });
@@ -109,13 +120,15 @@ export function stopsOf({ stop }: Pick<SharedFields, "stop">): readonly string[]
 /**
  * How to draw the tokens of one choice.
  *
- * @param seed for the first choice; each further one has the next.
+ * @param seed as the client has it, or as it was drawn.
+ * @param index of the choice: each has a seed of its own.
  * @throws {Problem} 400 if a bias is for a token that the model does not have.
  */
 export function samplingOf(
   fields: SharedFields,
   vocabulary: number,
   seed: number,
+  index: number,
   topLogProbabilities: number,
 ): Sampling {
   const logitBias = Object.entries(fields.logit_bias ?? {}).map(([id, bias]) => ({
@@ -139,7 +152,12 @@ export function samplingOf(
     presencePenalty: fields.presence_penalty ?? 0,
     frequencyPenalty: fields.frequency_penalty ?? 0,
     logitBias,
-    seed: seed >>> 0,
+    seed: (folded(seed) + index) >>> 0,
     topLogProbabilities,
   };
+}
+
+/** 32 bits of a whole number. Those of large ones that JSON rounds away are the low ones. */
+function folded(seed: number): number {
+  return Number(BigInt.asUintN(32, BigInt(seed) ^ (BigInt(Math.abs(seed)) >> 32n)));
 }
