@@ -21,7 +21,7 @@ async function shown(served: Served, play: (page: Page) => Promise<void>): Promi
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("console", (line) => {
       // Each refusal of ours is told there as well.
-      if (line.type() === "error" && !/status of (401|503)/.test(line.text())) complaints.push(line.text());
+      if (line.type() === "error" && !/status of (400|401|503)/.test(line.text())) complaints.push(line.text());
     });
     page.on("request", (request) => {
       if (!request.url().startsWith(`${served.origin}/`)) complaints.push(`asked ${request.url()}`);
@@ -166,6 +166,12 @@ inBrowser(
       engine.reply = () => said("Here");
       await say(page, "Hi");
       await page.waitForFunction("document.querySelectorAll('.assistant .text')[1]?.textContent === 'Here'");
+      await say(page, "x".repeat(600));
+      await page.waitForFunction("document.querySelectorAll('.note.bad').length === 2");
+      assert.match(
+        await textOf(page, ".assistant:last-child .note"),
+        /the model holds 512.*Begin a new chat\.$/,
+      );
     });
     assert.equal(engine.asked[1].prompt.length, "User: Hi\nAssistant:".length);
   },

@@ -38,6 +38,7 @@ async function ask(path, init = {}) {
   const told = await response.json().catch(() => undefined);
   const refusal = new Error(told?.error?.message ?? `The gateway answers with status ${response.status}`);
   refusal.status = response.status;
+  refusal.code = told?.error?.code;
   refusal.retryAfter = response.headers.get("retry-after");
   throw refusal;
 }
@@ -69,6 +70,7 @@ function tell(error) {
 
 function explain(error) {
   if (error instanceof TypeError) return "The gateway can't be reached.";
+  if (error.code === "context_length_exceeded") return `${error.message}. Begin a new chat.`;
   return error.retryAfter ? `${error.message}. Try again in ${error.retryAfter} s.` : error.message;
 }
 
