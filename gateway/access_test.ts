@@ -109,6 +109,9 @@ Deno.test("requests at once are bounded for each key, until their answers are ov
   await served.engine.whenActive(1);
   assert.equal((await spent(ask(served, ALICE))).status, 429);
   assert.equal((await spent(ask(served, BOB, { model, prompt: "x", n: 17 }))).status, 400);
+  const never = await ask(served, ALICE, { model, prompt: "x", n: 2 });
+  assert.equal(never.status, 400, "who asks again is told the same");
+  assert.match((await problemOf(never)).message, /alice has 1 answers at once/);
   controller.abort();
   await assert.rejects(first);
   await served.engine.whenActive(0);

@@ -76,9 +76,15 @@ export class Client {
    * Begins a request. Dispose of what is returned when it is over.
    *
    * @param answers that it asks for.
-   * @throws {Problem} 429 if one of the limits is reached; nothing is counted then.
+   * @throws {Problem} 429 if one of the limits is reached, 400 if it asks for more than ever will be within
+   *   them; nothing is counted then.
    */
   begin(answers: number): Disposable {
+    if (answers > this.#concurrentMax) {
+      const message =
+        `Cannot answer ${answers} times: ${this.name} has ${this.#concurrentMax} answers at once`;
+      throw new Problem(400, message, { param: "n", code: "invalid_value" });
+    }
     const wait = this.#requests?.secondsUntil(1) ?? 0;
     if (wait > 0) throw this.#limited("requests a minute", wait);
     const debt = this.#tokens?.secondsUntil(1) ?? 0;
