@@ -11,6 +11,7 @@ import { Allegiance, latestOf, type Pledge } from "./allegiance.ts";
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
+import { type Loss, Tally } from "./host/tally.ts";
 import { WORK_TIMER, WorkQueue } from "./host/work_queue.ts";
 import {
   COORDINATORS_MAX,
@@ -194,7 +195,7 @@ interface Held {
   next: PeerId | null;
   /** Digest of what went out, if account is kept. */
   outRoot: string | null;
-  loss: { readonly sum: number; readonly tokens: number } | undefined;
+  loss: Loss | undefined;
 }
 
 const LEAVE_TIMER = "leave";
@@ -279,12 +280,7 @@ class Host implements Role {
   #totalAccumulated = 0;
   #trouble: string | undefined;
 
-  /** Micro-batches in the gradient sum, with the data that they are from; the last stage knows their losses. */
-  readonly #accumulated = new Map<number, { readonly corpus: string; readonly loss: Held["loss"] }>();
-  /** The gradient sum may hold half of a micro-batch that is not counted. */
-  #isSpoilt = false;
-  /** Walks of this round or an earlier one count no more. */
-  #sealedRound = -1;
+  readonly #tally = new Tally();
   /** The last round of this step that was summed up: an order that comes twice is carried out once. */
   #reducedRound = -1;
   #averaged: MessageOf<"averaged"> | undefined;
@@ -876,23 +872,14 @@ class Host implements Role {
   }
 
   #report(): MessageOf<"hello">["report"] {
-    const held = [...this.#accumulated].sort(([a], [b]) => a - b);
     const averaged = this.#averaged;
     return {
-      held: this.#heldByCorpus(),
-      losses: held.flatMap(([microBatch, { loss }]) => loss === undefined ? [] : [{ microBatch, ...loss }]),
+      held: this.#tally.held,
+      losses: this.#tally.losses,
       total: averaged === undefined ? null : { term: averaged.term, round: averaged.round },
       applied: this.#applied ?? null,
       proof: this.#proof ?? null,
     };
-  }
-
-  #heldByCorpus(): MessageOf<"prepared">["held"] {
-    const byCorpus = Map.groupBy(this.#accumulated, ([, { corpus }]) => corpus);
-    return [...byCorpus].map(([corpus, held]) => ({
-      corpus,
-      microBatches: held.map(([microBatch]) => microBatch).sort((a, b) => a - b),
-    }));
   }
 
   #toCoordinator(message: RemoteMessage): void {
@@ -977,7 +964,8 @@ class Host implements Role {
   #onPromise(leader: PeerId, term: number): void {
     this.#context.trace("promised", { leader, term });
     this.#serving = false;
-    this.#sealedRound = this.#reducedRound = -1;
+    this.#tally.unseal();
+    this.#reducedRound = -1;
     this.#endTransfer(this.#transfer?.remains ?? this.#remains);
     for (const held of [...this.#held.values()]) if (held.walk.purpose === "train") this.#letGo(held);
   }
@@ -1037,7 +1025,7 @@ class Host implements Role {
           ? this.#serve(message.round)
           : this.#forgetGradients(() => this.#serve(message.round));
       case "fence":
-        this.#sealedRound = Math.max(this.#sealedRound, message.round);
+        this.#tally.seal(message.round);
         return this.#forgetGradients(() =>
           this.#toCoordinator({
             kind: "fenced",
@@ -1050,7 +1038,7 @@ class Host implements Role {
         this.#pause(message.reason);
         return this.#forgetGradients();
       case "prepare":
-        this.#sealedRound = Math.max(this.#sealedRound, message.round);
+        this.#tally.seal(message.round);
         // A backward pass that is under way has been promised to count: wait for it.
         return this.#queue.alone(() =>
           this.#toCoordinator({
@@ -1059,7 +1047,7 @@ class Host implements Role {
             step: message.step,
             round: message.round,
             stateHash: this.#manifest!.stateHash,
-            held: this.#heldByCorpus(),
+            held: this.#tally.held,
           })
         );
       case "reduce":
@@ -1096,7 +1084,7 @@ class Host implements Role {
 
   #departIfIdle(): void {
     if (!this.#memory.leaving) return;
-    const isNeeded = this.#serving || this.#applying || this.#accumulated.size > 0;
+    const isNeeded = this.#serving || this.#applying || this.#tally.size > 0;
     // Another coordinator would have asked for what this host holds by then.
     const waitedMs = this.#context.clock.nowMs() - this.#leavingSinceMs;
     const isForgotten = this.#leader() === undefined && waitedMs > 2 * LEASE_MS;
@@ -1134,7 +1122,7 @@ class Host implements Role {
   }
 
   #serve(round: number): void {
-    this.#sealedRound = Math.max(this.#sealedRound, round - 1);
+    this.#tally.seal(round - 1);
     // Others that stood alone until now begin to train as well.
     if (!this.#serving) this.#watchNextOf(this.#stage!.index, true);
     this.#serving = true;
@@ -1148,9 +1136,8 @@ class Host implements Role {
     const stage = this.#stage!;
     this.#queue.alone(() => {
       this.#averaged = undefined;
-      if (this.#accumulated.size === 0 && !this.#isSpoilt) return then();
-      this.#accumulated.clear();
-      this.#isSpoilt = false;
+      if (this.#tally.isBlank) return then();
+      this.#tally.clear();
       this.#queue.start(
         { kind: "clear", amount: stage.parameters },
         () => stage.clearGradients(),
@@ -1168,7 +1155,8 @@ class Host implements Role {
       this.#toCoordinator({ kind: "reduceFailed", term, step, round, reason, culprit: null });
     };
     if (!replicas.includes(this.#context.peer)) return refuse("this host is not among the replicas");
-    if (this.#sealedRound !== round) return refuse(`this host has sealed round ${this.#sealedRound}`);
+    const { sealedRound } = this.#tally;
+    if (sealedRound !== round) return refuse(`this host has sealed round ${sealedRound}`);
     if (round <= this.#reducedRound) return;
     this.#reducedRound = round;
     this.#reducing = { total: { term, round }, replicas };
@@ -1220,7 +1208,7 @@ class Host implements Role {
           this.#applying = false;
           if (this.#options.rootOf !== undefined) {
             const { leader } = this.#allegiance.pledge;
-            const microBatches = [...this.#accumulated.keys()];
+            const { microBatches } = this.#tally;
             this.#context.tell({ actor: "settler" }, { kind: "stepTaken", step, microBatches, leader });
           }
           this.#startStep();
@@ -1249,9 +1237,7 @@ class Host implements Role {
 
   /** Nothing has been accumulated, sealed or reduced of the step that begins. */
   #startStep(): void {
-    this.#isSpoilt = false;
-    this.#accumulated.clear();
-    this.#sealedRound = -1;
+    this.#tally.begin();
     this.#reducedRound = -1;
     this.#averaged = undefined;
   }
@@ -1493,14 +1479,14 @@ class Host implements Role {
     const { walk } = held;
     const { term } = this.#allegiance.pledge;
     const accumulate = held.counts && walk.term === term && walk.step === stage.step &&
-      walk.round > this.#sealedRound && !this.#accumulated.has(walk.microBatch);
+      this.#tally.isOpenFor(walk);
     this.#compute(
       "backward",
       held,
       () => stage.backward(held.key, gradient, { accumulate }),
       (back) => {
         if (accumulate) {
-          this.#accumulated.set(walk.microBatch, { corpus: held.forward.corpus!, loss: held.loss });
+          this.#tally.count(walk.microBatch, { corpus: held.forward.corpus!, loss: held.loss });
           this.#totalAccumulated++;
           this.#changed();
         }
@@ -1512,7 +1498,7 @@ class Host implements Role {
       (error) => {
         // What is refused (`TypeError`) has changed nothing. Anything else may have left half of it in the sum.
         if (accumulate && !(error instanceof TypeError)) {
-          this.#isSpoilt = true;
+          this.#tally.spoil();
           this.#forgetGradients();
         }
         this.#break(held, reasonOf(error));
@@ -1538,7 +1524,7 @@ class Host implements Role {
   }
 
   #reportAccumulated({ walk, forward, counts, loss }: Held): void {
-    const corpus = this.#accumulated.get(walk.microBatch)?.corpus;
+    const corpus = this.#tally.corpusOf(walk.microBatch);
     // Of other data the same number is another micro-batch.
     if (!counts || corpus === undefined || corpus !== forward.corpus) return;
     // Whoever coordinates under another term has heard of it in a report, or will.
