@@ -20,7 +20,8 @@
 
 export * from "./actors/assemble.ts";
 export * from "./actors/core/mod.ts";
-export type { Departure, HostStatus, KeptState, PledgeStore, SnapshotStore, Tolls } from "./actors/host.ts";
+export type { Departure, HostStatus, PledgeStore, Tolls } from "./actors/host.ts";
+export type { KeptState, SnapshotStore } from "./actors/host/snapshots.ts";
 export type { WeightSink } from "./actors/exporter.ts";
 export type { EarnerOptions } from "./actors/earner.ts";
 export type { SettlerLedger, SettlerOptions } from "./actors/settler.ts";

@@ -17,14 +17,8 @@ import { coordinator } from "./coordinator.ts";
 import { earner, type EarnerOptions } from "./earner.ts";
 import { type Generates, type GenerationFact, GenerationFailed } from "./generation.ts";
 import { exporter, type WeightSink } from "./exporter.ts";
-import {
-  type Departure,
-  host,
-  type HostStatus,
-  type PledgeStore,
-  type SnapshotStore,
-  type Tolls,
-} from "./host.ts";
+import { type Departure, host, type HostStatus, type PledgeStore, type Tolls } from "./host.ts";
+import type { SnapshotStore } from "./host/snapshots.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
 import { fromFrame, type Message, recipientOf, type RemoteMessage, toFrame } from "./messages.ts";
 import { type Payments, reader, type ReaderFigures } from "./reader.ts";

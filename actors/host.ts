@@ -11,6 +11,9 @@ import { Allegiance, latestOf, type Pledge } from "./allegiance.ts";
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
+import { Giving } from "./host/giving.ts";
+import { Holding } from "./host/holding.ts";
+import { Snapshots, type SnapshotStore } from "./host/snapshots.ts";
 import { type Loss, Tally } from "./host/tally.ts";
 import { WORK_TIMER, WorkQueue } from "./host/work_queue.ts";
 import {
@@ -27,7 +30,6 @@ import {
   VOUCHER_BYTES_MAX,
 } from "./limits.ts";
 import {
-  askerOf,
   type Message,
   type MessageOf,
   type RemoteMessage,
@@ -40,7 +42,7 @@ import { behaviour, reasonOf, type Role } from "./role.ts";
 import { Serving, SERVING_TIMER } from "./serving.ts";
 import type { TextBounds } from "./session_checks.ts";
 import { Standalone } from "./standalone.ts";
-import { Donation, DONATION_TIMER, type Remains, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
+import { DONATION_TIMER, type Remains, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
 import { type Half, Workload } from "./workload.ts";
 import {
   isQuorate,
@@ -50,51 +52,17 @@ import {
   stageService,
   type StateClaim,
   type StateProof,
-  UnprovedState,
   type Verify,
 } from "../routing/mod.ts";
 import {
   checkStateManifest,
   DeviceLost,
   type ForwardResult,
-  KEPT_SNAPSHOTS,
   type Stage,
   type StageLayout,
   type StateManifest,
   type WholeState,
 } from "../stages/mod.ts";
-
-/** States of a stage that survive this process. */
-export interface SnapshotStore {
-  /** What is there, newest first, and who was kept beside it as having signed it. Damaged ones are not listed. */
-  list(stage: number): Promise<readonly KeptState[]>;
-  /**
-   * Reads one whole.
-   *
-   * @throws {Error} if it is not there or damaged.
-   */
-  load(
-    stage: number,
-    stateHash: string,
-  ): Promise<{ readonly manifest: StateManifest; readonly bytes: Uint8Array }>;
-  /**
-   * Pieces by name, as far as files on the disk hold them, damaged ones included. Each is what its name
-   * says. Without it a state that is not on the disk whole is fetched whole.
-   */
-  salvage?(stage: number, pieces: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>>;
-  /** Writes one down, so that a crash meanwhile leaves the ones before it whole. */
-  save(stage: number, manifest: StateManifest, bytes: Uint8Array, proof: StateProof): Promise<void>;
-}
-
-/** A state that is on a disk. */
-export interface KeptState {
-  /** Optimizer steps that it has taken. */
-  readonly step: number;
-  /** Hex. */
-  readonly stateHash: string;
-  /** `undefined` if what is kept is none. */
-  readonly proof: StateProof | undefined;
-}
 
 /** Keeps what a host has promised, so that it holds its word also after a crash. */
 export interface PledgeStore {
@@ -231,9 +199,9 @@ class Host implements Role {
   readonly #queue: WorkQueue;
   #computedMs = -Infinity;
   #dispatch: Dispatch;
-  readonly #donation: Donation;
-  /** Who waits for a copy of which state: each once, however often it asks. */
-  readonly #askers = new Map<PeerId, MessageOf<"stateRequest">>();
+  readonly #holding = new Holding();
+  readonly #snapshots: Snapshots;
+  readonly #giving: Giving;
   readonly #held = new Map<string, Held>();
   #workload = new Workload();
   readonly #sessions: Serving;
@@ -246,17 +214,6 @@ class Host implements Role {
   /** Who wants to hear of a service: more than one part of this host may. */
   readonly #watched = new Map<string, Set<"next" | "look" | "first">>();
 
-  #stage: Stage | undefined;
-  #manifest: StateManifest | undefined;
-  /** Who has signed the present state, as far as is known; nobody has before the first step. */
-  #proof: StateProof | undefined;
-  /** On the disk, and proved. */
-  #snapshots: readonly KeptState[] = [];
-  /** To be written as soon as it is proved. */
-  #unsaved: WholeState | undefined;
-  /** The last snapshot that was due could not be written. */
-  #owesSnapshot = false;
-  #opening = false;
   #serving = false;
   readonly #memory: Memory;
   readonly #allegiance: Allegiance;
@@ -299,13 +256,26 @@ class Host implements Role {
     this.#allegiance = new Allegiance(LEASE_MS, memory.pledge);
     this.#incarnation = context.entropy.integer(2 ** 31);
     this.#queue = new WorkQueue(context, {
-      inFlightMax: () => this.#stage?.inFlightMax ?? 1,
+      inFlightMax: () => this.#holding.stage?.inFlightMax ?? 1,
       readersWait: () => this.#sessions.waits,
       runReaders: () => this.#sessions.run(),
       failed: (error) => this.#onFailure(error),
     });
     this.#dispatch = this.#newDispatch();
-    this.#donation = new Donation(context);
+    this.#snapshots = new Snapshots({
+      holding: this.#holding,
+      queue: this.#queue,
+      store: options.snapshots,
+      everySteps: options.snapshotEverySteps,
+      prove: (claim, proofs) => this.#prove(claim, proofs),
+      trouble: (reason) => this.#setTrouble(reason),
+    });
+    this.#giving = new Giving(context, {
+      holding: this.#holding,
+      queue: this.#queue,
+      snapshots: this.#snapshots,
+      mayExport: options.mayExport ?? true,
+    });
     this.#sessions = new Serving(context, {
       bounds: options.bounds,
       refuses: () => this.#refusesSessions(),
@@ -316,7 +286,7 @@ class Host implements Role {
     });
     this.#standalone = new Standalone(context, {
       stages: options.bounds.stages,
-      stage: () => this.#stage?.index,
+      stage: () => this.#holding.stage?.index,
       movable: this.#movable,
       watch: (service, wanted) => this.#watch(service, "look", wanted),
       take: (index) => this.#settleIn(index),
@@ -366,11 +336,11 @@ class Host implements Role {
       case "averageFailed":
         return this.#toCoordinator({ ...message, kind: "reduceFailed" });
       case "stateRequest":
-        return this.#onStateRequest(from, message);
+        return this.#giving.onStateRequest(from, message);
       case "exportRequest":
-        return this.#onExportRequest(from);
+        return this.#giving.onExportRequest(from);
       case "pieceRequest":
-        return this.#donation.onPieceRequest(from, message);
+        return this.#giving.onPieceRequest(from, message);
       case "stateOffer":
         return this.#transfer?.onOffer(from, message);
       case "stateGone":
@@ -407,7 +377,7 @@ class Host implements Role {
   /** Its successor opens a stage of its own, and there may be no memory for two. */
   abandon(): void {
     this.#sessions.close("this host has stopped");
-    this.#stage?.close().catch((error) => {
+    this.#holding.stage?.close().catch((error) => {
       this.#context.trace("trouble", { reason: reasonOf(error) });
     });
   }
@@ -451,32 +421,30 @@ class Host implements Role {
   // --- the stage and its state --------------------------------------------------------------------
 
   #open(index: number): void {
-    if (this.#opening || index >= this.#options.bounds.stages) return;
-    this.#opening = true;
+    if (this.#holding.isOpening || index >= this.#options.bounds.stages) return;
+    this.#holding.open();
     this.#queue.alone(() => {
-      const before = this.#stage;
+      const before = this.#holding.stage;
       if (before !== undefined) this.#leave(before);
       this.#queue.start(
         { kind: "open", amount: 1 },
         async () => {
           await before?.close();
           const stage = await this.#options.openStage(index);
-          const snapshots = await this.#provedSnapshots(index);
+          const snapshots = await this.#snapshots.list(index);
           if (snapshots.length > 0) {
-            const { manifest, bytes } = await this.#options.snapshots!.load(index, snapshots[0].stateHash);
+            const { manifest, bytes } = await this.#snapshots.load(index, snapshots[0].stateHash);
             await stage.importState(manifest, bytes);
           }
           return { stage, snapshots, manifest: await stage.describeState() };
         },
         ({ stage, snapshots, manifest }) => {
-          this.#proof = snapshots[0]?.proof;
-          this.#opening = false;
-          this.#stage = stage;
-          this.#snapshots = snapshots;
+          this.#holding.hold(stage);
+          this.#snapshots.open(snapshots);
           const first = this.#options.firstStates?.[index];
           // What the stage holds for want of the files is nobody's state.
           if (stage.step === 0 && first !== undefined && manifest.stateHash !== first) this.#seekFirst(first);
-          else this.#manifest = manifest;
+          else this.#holding.stand(manifest, snapshots[0]?.proof);
           this.#sessions.open(stage);
           this.#context.trace("stage opened", {
             stage: index,
@@ -509,10 +477,9 @@ class Host implements Role {
     this.#watchNextOf(index, false);
     this.#dispatch = this.#newDispatch();
     this.#workload = new Workload();
-    this.#stage = this.#manifest = this.#applied = undefined;
-    this.#proof = this.#unsaved = undefined;
-    this.#owesSnapshot = false;
-    this.#snapshots = [];
+    this.#holding.leave();
+    this.#snapshots.leave();
+    this.#applied = undefined;
     this.#missed = 0;
     this.#startStep();
   }
@@ -545,33 +512,16 @@ class Host implements Role {
     });
   }
 
-  /** Those on the disk that a quorum has signed. Of any other this host would have to be believed, and it may have strayed. */
-  async #provedSnapshots(index: number): Promise<readonly KeptState[]> {
-    const proved: KeptState[] = [];
-    for (const { step, stateHash, proof } of await this.#options.snapshots?.list(index) ?? []) {
-      try {
-        const checked = await this.#prove(
-          { stage: index, step, stateHash },
-          proof === undefined ? [] : [proof],
-        );
-        proved.push({ step, stateHash, proof: checked });
-      } catch (error) {
-        if (!(error instanceof UnprovedState)) throw error;
-      }
-    }
-    return proved;
-  }
-
   #prove(claim: Omit<StateClaim, "run">, proofs: readonly StateProof[]): Promise<StateProof> {
     const { run, verify } = this.#options;
     return proveState({ run, ...claim }, proofs, verify);
   }
 
   #restore({ step, stateHash, donors, proof }: MessageOf<"restore">): void {
-    const stage = this.#stage;
+    const stage = this.#holding.stage;
     if (stage === undefined || this.#importing) return;
     if (this.#transfer?.stateHash === stateHash) return this.#transfer.addDonors(donors);
-    if (this.#manifest?.stateHash === stateHash && stage.step === step) return;
+    if (this.#holding.stateHash === stateHash && stage.step === step) return;
     if (this.#transfer !== undefined) {
       // The run has gone on: what arrives now would be too late.
       this.#missed++;
@@ -581,7 +531,7 @@ class Host implements Role {
     if (step === 0) {
       return this.#sought === undefined ? this.#beginAnew(stateHash) : this.#fetchFirst(donors);
     }
-    const kept = this.#snapshots.find((snapshot) => snapshot.stateHash === stateHash);
+    const kept = this.#snapshots.find(stateHash);
     const proofs = [proof, kept?.proof].filter((it) => it != undefined);
     // Nobody's word is enough, the coordinator's neither: what is not proved is not even asked for.
     this.#importing = true;
@@ -591,12 +541,9 @@ class Host implements Role {
         () => this.#prove({ stage: stage.index, step, stateHash }, proofs),
         (proof) => {
           this.#importing = false;
-          if (this.#opening) return;
-          const { snapshots } = this.#options;
-          if (kept === undefined || snapshots === undefined) {
-            return this.#fetch({ step, stateHash, proof }, donors);
-          }
-          this.#import({ step, stateHash, proof }, () => snapshots.load(stage.index, stateHash));
+          if (this.#holding.isOpening) return;
+          if (kept === undefined) return this.#fetch({ step, stateHash, proof }, donors);
+          this.#import({ step, stateHash, proof }, () => this.#snapshots.load(stage.index, stateHash));
         },
         (error) => {
           this.#importing = false;
@@ -607,7 +554,7 @@ class Host implements Role {
   }
 
   #fetch(wanted: Proved, donors: readonly PeerId[]): void {
-    const stage = this.#stage!;
+    const stage = this.#holding.stage!;
     if (this.#liars.size > REPLICAS_MAX) this.#liars.clear();
     this.#transfer = new Transfer({
       context: this.#context,
@@ -634,14 +581,14 @@ class Host implements Role {
   /** The run names the state before the first step, and its files are not here: other hosts have it. */
   #seekFirst(stateHash: string): void {
     this.#sought = stateHash;
-    this.#watch(stageService(this.#stage!.index), "first", true);
+    this.#watch(stageService(this.#holding.stage!.index), "first", true);
     this.#setTrouble("the weights that the run begins with are not here: looking for a host that has them");
   }
 
   #endSeeking(): void {
     if (this.#sought === undefined) return;
     this.#sought = this.#trouble = undefined;
-    this.#watch(stageService(this.#stage!.index), "first", false);
+    this.#watch(stageService(this.#holding.stage!.index), "first", false);
   }
 
   /** Nobody has to vouch for it: the run's manifest names its hash. */
@@ -654,7 +601,7 @@ class Host implements Role {
 
   /** The state before the first step follows from the run's seed, or files: nobody is asked for it. */
   #beginAnew(stateHash: string): void {
-    const { index } = this.#stage!;
+    const { index } = this.#holding.stage!;
     this.#import({ step: 0, stateHash, proof: undefined }, async () => {
       const fresh = await this.#options.openStage(index);
       try {
@@ -673,24 +620,18 @@ class Host implements Role {
 
   /** A snapshot that is damaged, or of another step, may still hold pieces of this state. */
   #lookOnDisk({ stateHash, pieces }: Omit<StateManifest, "step">): void {
-    const { snapshots } = this.#options;
-    if (snapshots?.salvage === undefined) return;
-    const { index } = this.#stage!;
-    this.#queue.alone(() =>
-      this.#queue.start(
-        { kind: "salvage", amount: pieces.length },
-        () => snapshots.salvage!(index, pieces),
-        (found) => {
-          if (this.#transfer?.stateHash === stateHash) this.#transfer.reuse(found);
-        },
-        // Donors have them all.
-        (error) => this.#context.trace("trouble", { reason: reasonOf(error) }),
-      )
+    this.#snapshots.salvage(
+      pieces,
+      (found) => {
+        if (this.#transfer?.stateHash === stateHash) this.#transfer.reuse(found);
+      },
+      // Donors have them all.
+      (error) => this.#context.trace("trouble", { reason: reasonOf(error) }),
     );
   }
 
   #import({ step, stateHash, proof }: Proved, load: () => Promise<WholeState>): void {
-    const stage = this.#stage!;
+    const stage = this.#holding.stage!;
     this.#importing = true;
     this.#queue.alone(() =>
       this.#queue.start(
@@ -709,9 +650,8 @@ class Host implements Role {
         (manifest) => {
           this.#importing = false;
           this.#endSeeking();
-          this.#manifest = manifest;
-          this.#proof = proof;
-          this.#unsaved = undefined;
+          this.#holding.stand(manifest, proof);
+          this.#snapshots.dropUnsaved();
           this.#applied = undefined;
           this.#startStep();
           this.#missed++;
@@ -720,81 +660,11 @@ class Host implements Role {
         (error) => {
           this.#importing = false;
           // If it was on the disk it is not to be had from there: the next time donors are asked.
-          this.#snapshots = this.#snapshots.filter((snapshot) => snapshot.stateHash !== stateHash);
+          this.#snapshots.forget(stateHash);
           this.#setTrouble(reasonOf(error));
         },
       )
     );
-  }
-
-  #onStateRequest(from: PeerId, message: MessageOf<"stateRequest">): void {
-    const { purpose, stateHash } = message;
-    if (purpose === "export" && !this.#mayExport) return this.#refuseExport(from);
-    if (this.#donation.holds(stateHash)) return this.#donation.offer(from, purpose);
-    const stage = this.#stage;
-    const gone = ({ purpose, stateHash } = message) => {
-      this.#context.tell({ peer: from, actor: askerOf(purpose) }, {
-        kind: "stateGone",
-        purpose,
-        stateHash,
-        reason: `this host stands at step ${stage?.step ?? 0}`,
-      });
-    };
-    if (stage === undefined || !this.#holds(stateHash)) return gone();
-    const waits = this.#askers.has(from);
-    if (!waits && this.#askers.size >= REPLICAS_MAX) return gone();
-    this.#askers.set(from, message);
-    if (waits) return;
-    this.#queue.alone(() => {
-      const wanted = this.#askers.get(from)!;
-      this.#askers.delete(from);
-      if (this.#donation.holds(wanted.stateHash)) return this.#donation.offer(from, wanted.purpose);
-      if (!this.#holds(wanted.stateHash)) return gone(wanted);
-      this.#queue.start(
-        { kind: "export", amount: stage.parameters },
-        () =>
-          this.#manifest?.stateHash === wanted.stateHash
-            ? stage.exportState()
-            : this.#options.snapshots!.load(stage.index, wanted.stateHash),
-        ({ manifest, bytes }) => {
-          this.#donation.keep(manifest, bytes);
-          this.#donation.offer(from, wanted.purpose);
-        },
-        () => gone(wanted),
-      );
-    });
-  }
-
-  /** Whether it stands at this state, or has it on its disk. */
-  #holds(wanted: string): boolean {
-    return this.#manifest?.stateHash === wanted ||
-      this.#snapshots.some(({ stateHash }) => stateHash === wanted);
-  }
-
-  /** The states that can be had of this host, with what proves them: whoever asks need not believe it. */
-  #onExportRequest(from: PeerId): void {
-    if (!this.#mayExport) return this.#refuseExport(from);
-    const stage = this.#stage;
-    if (stage === undefined || this.#opening) return;
-    const present = this.#manifest === undefined
-      ? []
-      : [{ step: stage.step, stateHash: this.#manifest.stateHash, proof: this.#proof ?? null }];
-    const kept = this.#snapshots.filter(({ stateHash }) => stateHash !== this.#manifest?.stateHash)
-      .map(({ step, stateHash, proof }) => ({ step, stateHash, proof: proof ?? null }));
-    this.#context.tell({ peer: from, actor: "exporter" }, {
-      kind: "exportable",
-      stage: stage.index,
-      states: [...present, ...kept],
-    });
-  }
-
-  get #mayExport(): boolean {
-    return this.#options.mayExport ?? true;
-  }
-
-  #refuseExport(from: PeerId): void {
-    const reason = "its owner does not let it be exported";
-    this.#context.tell({ peer: from, actor: "exporter" }, { kind: "exportRefused", reason });
   }
 
   // --- the coordinator ----------------------------------------------------------------------------
@@ -802,12 +672,13 @@ class Host implements Role {
   #onFound({ service, announcements }: MessageOf<"found">): void {
     if (service !== "coordinator") {
       this.#standalone.foundHosts(service, announcements);
-      if (this.#sought !== undefined && service === stageService(this.#stage!.index)) {
+      if (this.#sought !== undefined && service === stageService(this.#holding.stage!.index)) {
         const donors = announcements.filter(({ stateHash }) => stateHash === this.#sought);
         this.#fetchFirst(donors.map(({ peer }) => peer));
       }
       // What comes late of the stage after one that this host has left is of no use.
-      const isNext = this.#stage !== undefined && service === stageService(this.#stage.index + 1);
+      const isNext = this.#holding.stage !== undefined &&
+        service === stageService(this.#holding.stage.index + 1);
       return isNext ? this.#dispatch.found(announcements) : undefined;
     }
     this.#standalone.foundTrainers(announcements.length);
@@ -832,18 +703,20 @@ class Host implements Role {
     this.#standAlone();
     if (this.#servesSessions || this.#serving) this.#announce();
     this.#changed();
-    if (this.#opening) return;
+    if (this.#holding.isOpening) return;
     const followed = this.#leader();
     const { term, leader, electorates } = this.#allegiance.pledge;
     const hello = {
       kind: "hello",
       // Who has chosen its stage itself comes as one that has none.
-      ...(this.#choseItself ? { stage: null, prefers: this.#stage?.index, step: 0, stateHash: null } : {
-        stage: this.#stage?.index ?? null,
-        step: this.#stage?.step ?? 0,
-        stateHash: this.#manifest?.stateHash ?? null,
-      }),
-      snapshots: this.#snapshots.map(({ step, stateHash }) => ({ step, stateHash })),
+      ...(this.#choseItself
+        ? { stage: null, prefers: this.#holding.stage?.index, step: 0, stateHash: null }
+        : {
+          stage: this.#holding.stage?.index ?? null,
+          step: this.#holding.step,
+          stateHash: this.#holding.stateHash ?? null,
+        }),
+      snapshots: this.#snapshots.kept.map(({ step, stateHash }) => ({ step, stateHash })),
       incarnation: this.#incarnation,
       secondsPerMicroBatch: this.#secondsPerMicroBatch(),
       movable: this.#movable,
@@ -878,7 +751,7 @@ class Host implements Role {
       losses: this.#tally.losses,
       total: averaged === undefined ? null : { term: averaged.term, round: averaged.round },
       applied: this.#applied ?? null,
-      proof: this.#proof ?? null,
+      proof: this.#holding.proof ?? null,
     };
   }
 
@@ -891,19 +764,21 @@ class Host implements Role {
 
   /** Nobody knows of a coordinator: readers are served all the same, by a state that is what the run says. */
   #standAlone(): void {
-    if (!this.#opening) this.#standalone.tick();
+    if (!this.#holding.isOpening) this.#standalone.tick();
     const isAlone = this.#standalone.isAlone && this.#isTrusted();
-    if (this.#isOfferedAlone && !isAlone && !this.#serving && !this.#opening) this.#withdraw();
+    if (this.#isOfferedAlone && !isAlone && !this.#serving && !this.#holding.isOpening) this.#withdraw();
     this.#isAlone = isAlone;
   }
 
   /** Whether the state is the run's without a coordinator's word: what it begins with, or proved. */
   #isTrusted(): boolean {
-    const stage = this.#stage;
-    if (stage === undefined || this.#opening || this.#importing || this.#transfer !== undefined) return false;
-    if (stage.step > 0) return this.#proof !== undefined && isQuorate(this.#proof);
+    const stage = this.#holding.stage;
+    if (stage === undefined || this.#holding.isOpening || this.#importing || this.#transfer !== undefined) {
+      return false;
+    }
+    if (stage.step > 0) return this.#holding.proof !== undefined && isQuorate(this.#holding.proof);
     const first = this.#options.firstStates?.[stage.index];
-    return first === undefined || first === this.#manifest?.stateHash;
+    return first === undefined || first === this.#holding.stateHash;
   }
 
   /** Why no session is taken in; `undefined` if one is. */
@@ -913,14 +788,14 @@ class Host implements Role {
   }
 
   get #servesSessions(): boolean {
-    return this.#stage?.sessions !== undefined && this.#refusesSessions() === undefined;
+    return this.#holding.stage?.sessions !== undefined && this.#refusesSessions() === undefined;
   }
 
   /** Takes a stage without a coordinator, and says so before it is there, so that other newcomers take another. */
   #settleIn(index: number): void {
     this.#context.trace("stage chosen", { stage: index });
     this.#choseItself = true;
-    if (this.#stage === undefined) this.#open(index);
+    if (this.#holding.stage === undefined) this.#open(index);
     else this.#moveTo(index);
     this.#isOfferedAlone = true;
     this.#context.tell({ actor: "scout" }, {
@@ -989,7 +864,7 @@ class Host implements Role {
   #onOrder(from: PeerId, message: MessageOf<Order>): void {
     const nowMs = this.#context.clock.nowMs();
     const leader = this.#leader();
-    const stage = this.#stage;
+    const stage = this.#holding.stage;
     // A host without a stage has nothing to protect, nor has one that chose it itself.
     if (message.kind === "placed" && (stage === undefined || this.#choseItself)) {
       return (leader ?? from) === from ? this.#placeAt(message.stage) : undefined;
@@ -999,7 +874,7 @@ class Host implements Role {
       return;
     }
     // It may be on its way to another stage.
-    if (stage === undefined || this.#opening) return;
+    if (stage === undefined || this.#holding.isOpening) return;
     if (message.kind === "placed") {
       const may = this.#movable && message.stage !== stage.index && !this.#applying;
       return may ? this.#moveTo(message.stage) : undefined;
@@ -1046,7 +921,7 @@ class Host implements Role {
             term: message.term,
             step: message.step,
             round: message.round,
-            stateHash: this.#manifest!.stateHash,
+            stateHash: this.#holding.stateHash!,
             held: this.#tally.held,
           })
         );
@@ -1060,10 +935,10 @@ class Host implements Role {
   }
 
   #placeAt(index: number): void {
-    if (this.#opening) return;
+    if (this.#holding.isOpening) return;
     this.#choseItself = false;
-    if (this.#stage === undefined) this.#open(index);
-    else if (this.#stage.index === index) this.#sayHello();
+    if (this.#holding.stage === undefined) this.#open(index);
+    else if (this.#holding.stage.index === index) this.#sayHello();
     else this.#moveTo(index);
   }
 
@@ -1104,27 +979,21 @@ class Host implements Role {
     this.#leaveTimer?.cancel();
     for (const held of [...this.#held.values()]) this.#break(held, "this host leaves");
     this.#pause("leaving");
-    // The state before the first step follows from the run's seed.
-    const isWorthKeeping = this.#options.snapshots !== undefined && (this.#stage?.step ?? 0) > 0;
-    if (isWorthKeeping && !this.#isSaved() && this.#unsaved === undefined) this.#prepareSnapshot();
+    this.#snapshots.copyUnlessKept();
     this.#queue.whenIdle(() => {
       this.#options.onLeft?.({
-        stage: this.#stage?.index,
-        step: this.#stage?.step ?? 0,
+        stage: this.#holding.stage?.index,
+        step: this.#holding.step,
         replicas,
-        saved: this.#isSaved(),
+        saved: this.#snapshots.holdPresent,
       });
     });
-  }
-
-  #isSaved(): boolean {
-    return this.#snapshots.some(({ stateHash }) => stateHash === this.#manifest?.stateHash);
   }
 
   #serve(round: number): void {
     this.#tally.seal(round - 1);
     // Others that stood alone until now begin to train as well.
-    if (!this.#serving) this.#watchNextOf(this.#stage!.index, true);
+    if (!this.#serving) this.#watchNextOf(this.#holding.stage!.index, true);
     this.#serving = true;
     this.#missed = 0;
     this.#trouble = undefined;
@@ -1133,7 +1002,7 @@ class Host implements Role {
   }
 
   #forgetGradients(then = () => {}): void {
-    const stage = this.#stage!;
+    const stage = this.#holding.stage!;
     this.#queue.alone(() => {
       this.#averaged = undefined;
       if (this.#tally.isBlank) return then();
@@ -1150,7 +1019,7 @@ class Host implements Role {
   }
 
   #reduce({ term, step, round, replicas }: MessageOf<"reduce">): void {
-    const stage = this.#stage!;
+    const stage = this.#holding.stage!;
     const refuse = (reason: string) => {
       this.#toCoordinator({ kind: "reduceFailed", term, step, round, reason, culprit: null });
     };
@@ -1181,7 +1050,7 @@ class Host implements Role {
 
   #apply({ term, step, update }: MessageOf<"apply">): void {
     const { total, scale, learningRate } = update;
-    const stage = this.#stage!;
+    const stage = this.#holding.stage!;
     if (this.#applying) return;
     const averaged = this.#averaged;
     if (averaged?.step !== step || averaged.term !== total.term || averaged.round !== total.round) {
@@ -1202,8 +1071,7 @@ class Host implements Role {
           return { manifest, proof: await signState(claim, replicas, signer) };
         },
         ({ manifest, proof }) => {
-          this.#manifest = manifest;
-          this.#proof = proof;
+          this.#holding.stand(manifest, proof);
           this.#applied = update;
           this.#applying = false;
           if (this.#options.rootOf !== undefined) {
@@ -1213,7 +1081,7 @@ class Host implements Role {
           }
           this.#startStep();
           this.#letGoBefore(stage.step);
-          const isDue = this.#isSnapshotDue();
+          const isDue = this.#snapshots.isDue({ atOnce: this.#memory.leaving });
           this.#toCoordinator({
             kind: "applied",
             term,
@@ -1225,7 +1093,7 @@ class Host implements Role {
           if (!this.#serving) this.#sayHello();
           this.#announce();
           this.#changed();
-          if (isDue) this.#prepareSnapshot();
+          if (isDue) this.#snapshots.copy();
         },
         (error) => {
           this.#applying = false;
@@ -1242,66 +1110,18 @@ class Host implements Role {
     this.#averaged = undefined;
   }
 
-  #isSnapshotDue(): boolean {
-    const { snapshots, snapshotEverySteps } = this.#options;
-    if (snapshots === undefined) return false;
-    // What was not proved by now was never going to be: some of its replicas died as they took the step.
-    this.#unsaved = undefined;
-    if (this.#stage!.step % snapshotEverySteps === 0 || this.#memory.leaving) this.#owesSnapshot = true;
-    return this.#owesSnapshot;
-  }
-
-  /** A copy of the state, to be written once it is proved: the next step may begin before that. */
-  #prepareSnapshot(): void {
-    const stage = this.#stage!;
-    this.#queue.alone(() =>
-      this.#queue.start(
-        { kind: "export", amount: stage.parameters },
-        () => stage.exportState(),
-        (state) => {
-          this.#unsaved = state;
-          this.#saveSnapshot();
-        },
-        (error) => this.#setTrouble(reasonOf(error)),
-      )
-    );
-  }
-
   #onCertified({ step, stateHash, proof }: MessageOf<"certified">): void {
-    const stage = this.#stage!;
-    const own = this.#proof;
-    if (own === undefined || isQuorate(own) || this.#manifest?.stateHash !== stateHash) return;
+    const stage = this.#holding.stage!;
+    const own = this.#holding.proof;
+    if (own === undefined || isQuorate(own) || this.#holding.stateHash !== stateHash) return;
     this.#queue.alone(() =>
       this.#queue.start(
         { kind: "prove", amount: 1 },
         () => this.#prove({ stage: stage.index, step, stateHash }, [own, proof]),
         (proof) => {
-          if (this.#manifest?.stateHash !== stateHash) return;
-          this.#proof = proof;
-          this.#saveSnapshot();
-        },
-        (error) => this.#setTrouble(reasonOf(error)),
-      )
-    );
-  }
-
-  /** A state without its proof would be of no use to anybody after a restart, its host included. */
-  #saveSnapshot(): void {
-    const state = this.#unsaved;
-    const proof = this.#proof;
-    if (state === undefined || proof === undefined || !isQuorate(proof)) return;
-    if (state.manifest.stateHash !== this.#manifest?.stateHash) return;
-    const { step, stateHash } = state.manifest;
-    const { index, parameters } = this.#stage!;
-    this.#unsaved = undefined;
-    this.#owesSnapshot = false;
-    this.#queue.alone(() =>
-      this.#queue.start(
-        { kind: "snapshot", amount: parameters },
-        () => this.#options.snapshots!.save(index, state.manifest, state.bytes, proof),
-        () => {
-          if (this.#stage?.index !== index) return;
-          this.#snapshots = [{ step, stateHash, proof }, ...this.#snapshots].slice(0, KEPT_SNAPSHOTS);
+          if (this.#holding.stateHash !== stateHash) return;
+          this.#holding.prove(proof);
+          this.#snapshots.saveProved();
         },
         (error) => this.#setTrouble(reasonOf(error)),
       )
@@ -1310,13 +1130,13 @@ class Host implements Role {
 
   #announce(): void {
     if (this.#isReplaced || this.#departed) return;
-    const stage = this.#stage!;
+    const stage = this.#holding.stage!;
     this.#isOfferedAlone = !this.#serving;
     this.#context.tell({ actor: "scout" }, {
       kind: "announce",
       service: stageService(stage.index),
       step: stage.step,
-      stateHash: this.#manifest?.stateHash ?? null,
+      stateHash: this.#holding.stateHash ?? null,
       load: Math.min(
         LOAD_SECONDS_MAX,
         this.#workload.secondsOf(this.#queue.waiting("forward"), this.#queue.waiting("backward")),
@@ -1347,8 +1167,8 @@ class Host implements Role {
 
   #changed(): void {
     this.#options.onChange?.({
-      stage: this.#stage?.index,
-      step: this.#stage?.step ?? 0,
+      stage: this.#holding.stage?.index,
+      step: this.#holding.step,
       serving: this.#serving,
       servesSessions: this.#servesSessions,
       sessions: this.#sessions.count,
@@ -1367,7 +1187,7 @@ class Host implements Role {
     const refuse = (reason: string, retryAfterMs: number) => {
       this.#context.tell(previous, { kind: "refused", walk, stage: wanted, retryAfterMs, reason });
     };
-    const stage = this.#stage;
+    const stage = this.#holding.stage;
     if (stage === undefined || !this.#serving) return refuse("this host does not serve yet", HELLO_PERIOD_MS);
     if (wanted !== stage.index) return refuse(`this host serves stage ${stage.index}`, 60_000);
     if (walk.step !== stage.step) {
@@ -1404,7 +1224,7 @@ class Host implements Role {
 
   #computeForward(held: Held): void {
     if (this.#held.get(held.key) !== held) return;
-    const stage = this.#stage!;
+    const stage = this.#holding.stage!;
     const { input, targets } = held.forward;
     const last = stage.index + 1 === stage.count;
     this.#compute(
@@ -1475,7 +1295,7 @@ class Host implements Role {
 
   #computeBackward(held: Held, gradient: Tensor | undefined): void {
     if (this.#held.get(held.key) !== held) return;
-    const stage = this.#stage!;
+    const stage = this.#holding.stage!;
     const { walk } = held;
     const { term } = this.#allegiance.pledge;
     const accumulate = held.counts && walk.term === term && walk.step === stage.step &&
@@ -1598,7 +1418,7 @@ class Host implements Role {
   #letGo(held: Held): void {
     this.#held.delete(held.key);
     this.#dispatch.withdraw(held.walk);
-    this.#stage?.release(held.key);
+    this.#holding.stage?.release(held.key);
   }
 
   #letGoBefore(step: number): void {
@@ -1630,7 +1450,7 @@ class Host implements Role {
       case TRANSFER_TIMER:
         return key === this.#transfer?.stateHash ? this.#transfer.onTimer() : undefined;
       case DONATION_TIMER:
-        return this.#donation.onTimer();
+        return this.#giving.onTimer();
     }
   }
 }

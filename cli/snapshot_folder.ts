@@ -5,7 +5,7 @@
  */
 
 import { join } from "node:path";
-import type { KeptState, SnapshotStore } from "../actors/host.ts";
+import type { KeptState, SnapshotStore } from "../actors/host/snapshots.ts";
 import { proofText, readProof, type StateProof } from "../routing/mod.ts";
 import { type Manifest, manifestHash, sliceOf } from "../run/mod.ts";
 import {

@@ -53,7 +53,7 @@ const ROOMS: readonly Room[] = [
   {
     name: "assemble",
     holds: anyOf("actors/assemble.ts"),
-    imports: [...EVERY_ROLE, "kernels", "stages", "contracts", ...Object.keys(ROLES)],
+    imports: [...EVERY_ROLE, "kernels", "stages", "contracts", "pieces of the host", ...Object.keys(ROLES)],
   },
   ...Object.entries(ROLES).map(([name, more]) => ({
     name,

@@ -1,6 +1,6 @@
 /** A disk that outlives its host: the states of one host, in memory. It forgets nothing but the oldest. */
 
-import type { KeptState, SnapshotStore } from "../actors/host.ts";
+import type { KeptState, SnapshotStore } from "../actors/host/snapshots.ts";
 import type { StateProof } from "../routing/mod.ts";
 import { KEPT_SNAPSHOTS, type WholeState } from "../stages/mod.ts";
 
