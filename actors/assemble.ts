@@ -15,7 +15,12 @@ import { ActorSystem } from "./core/system.ts";
 import type { TraceSink } from "./core/trace.ts";
 import { coordinator } from "./coordinator.ts";
 import { earner, type EarnerOptions } from "./earner.ts";
-import { type Generates, type GenerationFact, GenerationFailed } from "./generation.ts";
+import {
+  type Generates,
+  type GenerationFact,
+  GenerationFailed,
+  type GenerationRequest,
+} from "./generation.ts";
 import { exporter, type WeightSink } from "./exporter.ts";
 import { type Departure, host, type HostStatus, type PledgeStore, type Tolls } from "./host.ts";
 import type { SnapshotStore } from "./host/snapshots.ts";
@@ -281,11 +286,13 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
   const { model, sequenceLength } = parts.manifest;
   const stages = partition(parts.manifest).length;
   const streams = new Map<number, TokenStream>();
+  const watches = new Map<number, NonNullable<GenerationRequest["isLast"]>>();
   let settled = Promise.withResolvers<void>();
   let figures: ReaderFigures = { sessions: 0, waiting: 0, repairs: 0, hosts: Array(stages).fill(0) };
   const over = (request: number) => {
     const stream = streams.get(request);
     streams.delete(request);
+    watches.delete(request);
     return stream;
   };
   let last = 0;
@@ -297,6 +304,11 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
       onToken(request, token) {
         const stream = streams.get(request);
         stream?.push(token);
+        try {
+          if (watches.get(request)?.(token.token)) over(request)?.end();
+        } catch (error) {
+          over(request)?.fail(error);
+        }
         return stream?.open ?? false;
       },
       onEnd: (request) => over(request)?.end(),
@@ -329,11 +341,12 @@ export function assembleReader(parts: PeerParts, add: ReaderParts = {}): ReaderP
       if (!system.tell({ actor: "reader" }, { kind: "settle" })) settled.resolve();
       return settled.promise;
     },
-    generate(wish, signal) {
+    generate({ isLast, ...wish }, signal) {
       const request = ++last;
       const stream = new TokenStream({
         begin() {
           streams.set(request, stream);
+          if (isLast !== undefined) watches.set(request, isLast);
           if (system.tell({ actor: "reader" }, { ...wish, kind: "generate", request })) return;
           const failure = system.running
             ? { kind: "busy", retryAfterMs: REFUSED_RETRY_MS } as const

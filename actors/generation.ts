@@ -17,6 +17,11 @@ export interface GenerationRequest {
   readonly sampling: Sampling;
   /** The first of these is the last token that is yielded. */
   readonly stopTokens: readonly number[];
+  /**
+   * Told of each token at once as it comes, whoever takes it and when: true if it is the last one that is
+   * wanted. For what no stop token tells, as strings that end a text. What it throws ends the text.
+   */
+  readonly isLast?: (token: number) => boolean;
 }
 
 /** Has texts continued. */

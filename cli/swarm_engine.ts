@@ -15,9 +15,9 @@ import { type Engine, EngineBusy, EngineUnavailable, type Model } from "../gatew
 export function swarmEngine(reader: Pick<ReaderPeer, "generate" | "figures">, model: Model): Engine {
   return {
     models: () => [model],
-    async *generate({ prompt, tokensMax, sampling, stopTokens }, signal) {
+    async *generate({ model: _, ...wish }, signal) {
       try {
-        yield* reader.generate({ prompt, tokensMax, sampling, stopTokens }, signal);
+        yield* reader.generate(wish, signal);
       } catch (error) {
         throw error instanceof GenerationFailed ? inOtherWords(error) : error;
       }

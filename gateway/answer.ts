@@ -38,6 +38,23 @@ export interface AnswerSource {
   readonly drawn: AsyncIterable<DrawnToken>;
 }
 
+/**
+ * Watches for the token at which an answer is over because of a stop string, ahead of whoever takes its pieces.
+ *
+ * @returns to be told of each token; `undefined` if there is nothing to watch for.
+ */
+export function stopWatch(
+  { tokenizer, stops, after }: Pick<AnswerSource, "tokenizer" | "stops" | "after">,
+): ((token: number) => boolean) | undefined {
+  if (stops.length === 0) return undefined;
+  const text = new TextStream(tokenizer, after);
+  const stop = new StopText(stops);
+  return (token) => {
+    stop.push(text.push(token));
+    return stop.stopped;
+  };
+}
+
 /** Yields an answer piece by piece: one for each token that lets something be told, and a last one. */
 export async function* answer(source: AnswerSource): AsyncGenerator<Piece, void, void> {
   const { tokenizer } = source;
@@ -46,6 +63,7 @@ export async function* answer(source: AnswerSource): AsyncGenerator<Piece, void,
   const account = new TokenAccount(tokenizer, source.after, source.echo.length);
   if (source.echo !== "") yield { text: source.echo, tokens: [] };
   let finish: Finish = "length";
+  let last: Piece | undefined;
   for await (const drawn of source.drawn) {
     if (tokenizer.endOfText?.includes(drawn.token)) {
       finish = "stop";
@@ -55,9 +73,14 @@ export async function* answer(source: AnswerSource): AsyncGenerator<Piece, void,
     if (source.logProbabilities) account.add(drawn, whole);
     const certain = stop.push(whole);
     const tokens = account.tell(certain.length, stop.stopped);
-    if (stop.stopped) return yield { text: certain, tokens, finish: "stop" };
+    if (stop.stopped) {
+      // Told when nothing more is drawn: its client may take its time.
+      last = { text: certain, tokens, finish: "stop" };
+      break;
+    }
     if (certain !== "" || tokens.length > 0) yield { text: certain, tokens };
   }
+  if (last !== undefined) return yield last;
   const certain = stop.push(text.end());
   const rest = certain + stop.end();
   yield {

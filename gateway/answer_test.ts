@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { byteTokenizer } from "../run/byte_tokenizer.ts";
 import type { DrawnToken } from "../run/sampling.ts";
-import { answer, type Piece } from "./answer.ts";
+import type { Tokenizer } from "../run/tokenizer.ts";
+import { answer, type Piece, stopWatch } from "./answer.ts";
 import { END_TOKEN } from "./testing/fake_engine.ts";
 
 const tokenizer = { ...byteTokenizer, endOfText: [END_TOKEN] };
@@ -55,6 +56,71 @@ Deno.test("no token of what a stop string cuts off is told, and nothing more is 
   assert.deepEqual(told.flatMap(({ tokens }) => tokens.map(({ text }) => text)), ["o", "n", "e"]);
   assert.deepEqual(told.at(-1)!.finish, "stop");
   assert.ok(ended.value);
+});
+
+/** Of tokens of several bytes, wherever characters begin and end. */
+function clumsyTokenizer(clumps: readonly (readonly number[])[]): Tokenizer {
+  return {
+    ...byteTokenizer,
+    vocabulary: clumps.length,
+    decode: (ids) => byteTokenizer.decode(Array.from(ids).flatMap((id) => clumps[id])),
+  };
+}
+
+/** Texts of few characters, of one to four bytes each, in tokens of one to three. */
+const clumsyText = fc.record({
+  text: fc.string({ unit: fc.constantFrom("a", "b", "é", "€", "🦜"), maxLength: 24 }),
+  stops: fc.array(fc.string({ unit: fc.constantFrom("a", "é", "€", "🦜"), minLength: 1, maxLength: 4 }), {
+    minLength: 1,
+    maxLength: 4,
+  }),
+  sizes: fc.infiniteStream(fc.integer({ min: 1, max: 3 })),
+}).map(({ text, stops, sizes }) => {
+  const bytes = [...byteTokenizer.encode(text)];
+  const clumps: number[][] = [];
+  while (bytes.length > 0) clumps.push(bytes.splice(0, sizes.next().value));
+  return { text, stops, tokenizer: clumsyTokenizer(clumps), ids: [...clumps.keys()] };
+});
+
+Deno.test("no part of a stop string is told, whatever characters and tokens it lies across; all else is", async () => {
+  await fc.assert(
+    fc.asyncProperty(clumsyText, fc.boolean(), async ({ text, stops, tokenizer, ids }, logProbabilities) => {
+      let drawn = 0;
+      let isOver = false;
+      const drawing = async function* () {
+        try {
+          for (const token of ids) {
+            drawn++;
+            await Promise.resolve();
+            yield { token, logProbability: -1, top: [] };
+          }
+        } finally {
+          isOver = true;
+        }
+      };
+      const watch = stopWatch({ tokenizer, stops, after: [] })!;
+      const watched = ids.findIndex(watch);
+      let told = "";
+      for await (
+        const piece of answer({ tokenizer, stops, after: [], echo: "", logProbabilities, drawn: drawing() })
+      ) {
+        told += piece.text;
+        if (piece.finish === undefined) continue;
+        assert.ok(isOver, "whoever takes the last piece late holds up nobody");
+        assert.equal(piece.finish, stops.some((stop) => text.includes(stop)) ? "stop" : "length");
+      }
+      assert.ok(text.startsWith(told) && !stops.some((stop) => told.includes(stop)), told);
+      const rest = text.slice(told.length);
+      if (!stops.some((stop) => text.includes(stop))) return assert.equal(rest, "");
+      assert.ok(stops.some((stop) => rest.startsWith(stop)), `${told}|${rest}`);
+      const whole = ids.findIndex((_, index) =>
+        stops.some((stop) => tokenizer.decode(ids.slice(0, index + 1)).includes(stop))
+      );
+      assert.equal(drawn, whole + 1);
+      assert.equal(watched, whole);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 Deno.test("what is echoed comes first, moves the offsets, and is not searched for stop strings", async () => {

@@ -7,7 +7,7 @@
 
 import type { Clock } from "../actors/core/clock.ts";
 import type { DrawnToken, Sampling } from "../run/sampling.ts";
-import { answer, type Finish, type Piece } from "./answer.ts";
+import { answer, type Finish, type Piece, stopWatch } from "./answer.ts";
 import type { Engine, Model } from "./engine.ts";
 import { DONE_EVENT, EVENT_STREAM_HEADERS, eventStream, jsonEvent } from "./event_stream.ts";
 import type { Client } from "./keys.ts";
@@ -193,9 +193,17 @@ class CompletionWork {
     const { prompt, goesOn, tokensMax, sampling, echo } = choice;
     using _ = await this.#parts.turns.take(this.#signal);
     this.#signal.throwIfAborted();
-    const generation = { model: id, prompt, tokensMax, sampling, stopTokens: tokenizer.endOfText ?? [] };
+    const read = { tokenizer, stops, after: goesOn ? prompt : [] };
+    const generation = {
+      model: id,
+      prompt,
+      tokensMax,
+      sampling,
+      stopTokens: tokenizer.endOfText ?? [],
+      isLast: stopWatch(read),
+    };
     const drawn = this.#measured(this.#parts.engine.generate(generation, this.#signal));
-    yield* answer({ tokenizer, stops, after: goesOn ? prompt : [], echo, logProbabilities, drawn });
+    yield* answer({ ...read, echo, logProbabilities, drawn });
   }
 
   async *#measured(drawn: AsyncIterable<DrawnToken>): AsyncGenerator<DrawnToken, void, void> {

@@ -31,6 +31,8 @@ export interface Generation {
   readonly sampling: Sampling;
   /** Tokens after which nothing is to be drawn; the one that was drawn is given as well. */
   readonly stopTokens: readonly number[];
+  /** Told of each token at once as it is drawn, whoever takes it and when: true if nothing is to be drawn after it. */
+  readonly isLast?: (token: number) => boolean;
 }
 
 /** How an engine does. */
@@ -48,7 +50,8 @@ export interface Engine {
   /** All that can be asked, always the same ones. */
   models(): readonly Model[];
   /**
-   * Draws tokens, one each time that it is asked for the next, until `tokensMax` or a stop token.
+   * Draws tokens, one each time that it is asked for the next or ahead of that, until `tokensMax`, a stop
+   * token or one that `isLast`.
    * Whoever breaks off, or aborts the signal, frees at once whatever is held for this text.
    *
    * @throws {EngineBusy} if there is no room for it now.

@@ -141,6 +141,31 @@ Deno.test("characters of several tokens come whole, and stop strings lie across 
   assert.equal(served.engine.drawn, new TextEncoder().encode("Füße, 🦜! ENDE").length);
 });
 
+Deno.test("each of several answers ends at its own stop string, streamed or whole, and no more is drawn", async () => {
+  await using served = await serve();
+  const answers = ["eins ⏹️x", "zwei, drei und ⏹️⏹️", "vier ohne Ende ⏹", "⏹️"];
+  served.engine.reply = (_, { sampling }) => answers[sampling.seed - 5];
+  const request = { model, prompt: "x", max_tokens: 100, stop: ["⏹️"], n: 4, seed: 5 };
+  const expected = ["eins ", "zwei, drei und ", "vier ohne Ende ⏹", ""];
+  const drawn = ["eins ⏹️", "zwei, drei und ⏹️", "vier ohne Ende ⏹", "⏹️"]
+    .reduce((sum, text) => sum + new TextEncoder().encode(text).length, 0);
+  const { choices } = await served.openai.completions.create(request);
+  assert.deepEqual(choices.map(({ text }) => text), expected);
+  assert.deepEqual(choices.map(({ finish_reason }) => finish_reason), ["stop", "stop", "length", "stop"]);
+  assert.equal(served.engine.drawn, drawn);
+
+  const told = expected.map(() => "");
+  for await (const chunk of await served.openai.completions.create({ ...request, stream: true })) {
+    for (const { index, text } of chunk.choices) {
+      told[index] += text;
+      assert.ok(expected[index].startsWith(told[index]), told[index]);
+    }
+  }
+  assert.deepEqual(told, expected);
+  assert.equal(served.engine.drawn, 2 * drawn);
+  assert.equal(served.engine.active, 0);
+});
+
 Deno.test("what might have become a stop string is told when it does not", async () => {
   await using served = await serve();
   served.engine.reply = () => "END, E";

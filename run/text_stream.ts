@@ -5,8 +5,10 @@
 
 import type { Tokenizer } from "./tokenizer.ts";
 
-/** Tokens that may wait for the rest of a character: four bytes, and room for special tokens between. */
-const WAITING_TOKENS_MAX = 8;
+/** Tokens that may come without a whole character: four bytes, and room for special tokens between. */
+const SILENT_TOKENS_MAX = 8;
+/** Tokens that are decoded again and again because each of them ends within a character. */
+const WAITING_TOKENS_MAX = 2 * SILENT_TOKENS_MAX;
 
 const REPLACEMENT = "\ufffd";
 
@@ -15,7 +17,12 @@ export class TextStream {
   readonly #tokenizer: Tokenizer;
   /** Tokens already shown; decoding needs them, as some decoders treat the start of a text differently. */
   #shown: number[] = [];
+  /** Tokens after those, of which the last ones are within a character. */
   #waiting: number[] = [];
+  /** Characters of the text of those that wait that were shown. */
+  #told = 0;
+  /** Tokens since the last whole character. */
+  #silent = 0;
 
   /**
    * Starts a sequence.
@@ -37,25 +44,42 @@ export class TextStream {
   push(id: number): string {
     const waiting = [...this.#waiting, id];
     const text = this.#textOf(waiting);
-    this.#waiting = waiting;
-    if (text.endsWith(REPLACEMENT)) {
-      if (waiting.length < WAITING_TOKENS_MAX) return "";
-      // No character is that long: what is there is broken, and must not be joined with what follows.
-      this.#shown = [];
-    } else {
+    const whole = wholeLength(text);
+    const piece = text.slice(this.#told, whole);
+    if (whole === text.length) {
       // Tokens without text (special ones) are no context: keep the last that had some.
-      if (text !== "") this.#shown = waiting;
+      this.#begin(text === "" ? this.#shown : waiting);
+      return piece;
     }
-    this.#waiting = [];
-    return text;
+    this.#waiting = waiting;
+    this.#told = Math.max(this.#told, whole);
+    this.#silent = piece === "" ? this.#silent + 1 : 0;
+    // No character is that long: what is there is broken, and must not be joined with what follows.
+    if (this.#silent >= SILENT_TOKENS_MAX) return this.end();
+    if (waiting.length >= WAITING_TOKENS_MAX) this.#forget(text.length - this.#told);
+    return piece;
   }
 
   /** What still waits, as it stands; call it after the last token. */
   end(): string {
-    const text = this.#textOf(this.#waiting);
-    this.#shown = [];
-    this.#waiting = [];
+    const text = this.#textOf(this.#waiting).slice(this.#told);
+    this.#begin([]);
     return text;
+  }
+
+  /** Nothing waits. */
+  #begin(shown: number[]): void {
+    this.#shown = shown;
+    this.#waiting = [];
+    this.#told = 0;
+    this.#silent = 0;
+  }
+
+  /** Keeps as many tokens as a character may take. @param untold characters at the end that were not shown. */
+  #forget(untold: number): void {
+    this.#shown = [];
+    this.#waiting = this.#waiting.slice(-SILENT_TOKENS_MAX);
+    this.#told = this.#textOf(this.#waiting).length - untold;
   }
 
   #textOf(waiting: readonly number[]): string {
@@ -65,9 +89,16 @@ export class TextStream {
   }
 }
 
+/** Length of a text without what may be a part of a character at its end. */
+function wholeLength(text: string): number {
+  let length = text.length;
+  while (text[length - 1] === REPLACEMENT) length--;
+  return length;
+}
+
 /** As few of the last tokens as have a text, if it ends with a whole character. */
 function lastWithText(tokenizer: Tokenizer, tokens: ArrayLike<number>): number[] {
-  const most = Math.min(tokens.length, WAITING_TOKENS_MAX);
+  const most = Math.min(tokens.length, SILENT_TOKENS_MAX);
   for (let count = 1; count <= most; count++) {
     const last = Array.from({ length: count }, (_, index) => tokens[tokens.length - count + index]);
     const text = tokenizer.decode(last);

@@ -19,6 +19,32 @@ Deno.test("TextStream yields in pieces what decoding yields at once", () => {
   }));
 });
 
+Deno.test("TextStream yields each character with the token that ends it, however tokens lie across characters", () => {
+  const texts = fc.string({ unit: fc.constantFrom("a", "é", "€", "🦜"), minLength: 1, maxLength: 80 });
+  fc.assert(fc.property(texts, fc.infiniteStream(fc.integer({ min: 1, max: 7 })), (text, sizes) => {
+    const bytes = [...byteTokenizer.encode(text)];
+    const tokens: number[][] = [];
+    while (bytes.length > 0) tokens.push(bytes.splice(0, sizes.next().value));
+    const decode = (ids: ArrayLike<number>) =>
+      byteTokenizer.decode(Array.from(ids).flatMap((id) => tokens[id]));
+    let decoded = 0;
+    const stream = new TextStream({
+      ...byteTokenizer,
+      decode: (ids) => {
+        decoded += ids.length;
+        return decode(ids);
+      },
+    });
+    let told = "";
+    for (const id of tokens.keys()) {
+      told += stream.push(id);
+      assert.equal(told, decode([...tokens.keys()].slice(0, id + 1)).replace(/\ufffd$/, ""));
+    }
+    assert.equal(stream.end(), "");
+    assert.ok(decoded <= 60 * tokens.length, `${decoded} tokens were decoded for ${tokens.length}`);
+  }));
+});
+
 Deno.test("TextStream shows an unfinished character at the end", () => {
   assert.deepEqual(streamed([0xf0, 0x9f]), ["", "", "\ufffd"]);
 });

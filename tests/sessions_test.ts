@@ -208,6 +208,48 @@ Deno.test("training goes on beside texts: every micro-batch counts once, and eve
   await swarm.close();
 });
 
+Deno.test("a text is over on every host with the last token that is wanted, whether anybody takes it or not", async () => {
+  const { swarm, runs } = swarmOf();
+  start(swarm, 1);
+  const home = swarm.startReader("home");
+  await ready(swarm);
+  const prompt = [1, 2, 3];
+  const expected = countingText({ stages: STAGES, vocabulary: VOCABULARY }, prompt, GREEDY, 4)
+    .map(({ token }) => token);
+  const told: number[] = [];
+  const tokens = home.generate({
+    prompt: Int32Array.from(prompt),
+    sampling: GREEDY,
+    tokensMax: 1000,
+    stopTokens: [],
+    isLast: (token) => told.push(token) === 4,
+  })[Symbol.asyncIterator]();
+  let first: number | undefined;
+  tokens.next().then(({ value }) => first = value?.token);
+  await swarm.until(() => first !== undefined);
+  await assertNothingKept(swarm);
+  assert.deepEqual(told, expected);
+  // The prompt, and each token but the last.
+  for (const stage of range(STAGES)) assert.equal(runs.filter((run) => run.stage === stage).length, 4);
+  const rest = await Array.fromAsync({ [Symbol.asyncIterator]: () => tokens });
+  assert.deepEqual([first, ...rest.map(({ token }) => token)], expected);
+
+  const failing = home.generate({
+    prompt: Int32Array.from(prompt),
+    sampling: GREEDY,
+    tokensMax: 1000,
+    stopTokens: [],
+    isLast: () => {
+      throw new RangeError("no such token");
+    },
+  });
+  const failed = assert.rejects(Array.fromAsync(failing), { name: "RangeError", message: "no such token" });
+  await assertNothingKept(swarm);
+  await failed;
+  await followed(swarm, [follow(home, 3)]);
+  await swarm.close();
+});
+
 Deno.test("a home that goes away leaves nothing behind, in good order or not", async () => {
   const { swarm } = swarmOf();
   start(swarm, 1);

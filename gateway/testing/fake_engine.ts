@@ -76,7 +76,7 @@ export class FakeEngine implements Engine {
   }
 
   async *#say(generation: Generation, signal: AbortSignal): AsyncGenerator<DrawnToken, void, void> {
-    const { prompt, tokensMax, sampling, stopTokens } = generation;
+    const { prompt, tokensMax, sampling, stopTokens, isLast } = generation;
     const reply = this.reply(byteTokenizer.decode(prompt), generation);
     if (reply instanceof Error) throw reply;
     const ids = typeof reply === "string" ? [...byteTokenizer.encode(reply)] : reply;
@@ -86,8 +86,9 @@ export class FakeEngine implements Engine {
       const letter = Math.floor(26 * samplingUniform(sampling, prompt.length + place));
       const token = ids?.[place] ?? 97 + (sampling.temperature === 0 ? 0 : letter);
       this.drawn++;
+      const ends = isLast?.(token) || stopTokens.includes(token);
       yield { token, logProbability: -0.5, top: this.#top(token, sampling.topLogProbabilities) };
-      if (stopTokens.includes(token)) return;
+      if (ends) return;
     }
   }
 
