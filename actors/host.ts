@@ -12,7 +12,8 @@ import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
 import { Giving } from "./host/giving.ts";
-import { Holding } from "./host/holding.ts";
+import { Holding, type Prove } from "./host/holding.ts";
+import { Restoring } from "./host/restoring.ts";
 import { Snapshots, type SnapshotStore } from "./host/snapshots.ts";
 import { type Loss, Tally } from "./host/tally.ts";
 import { WORK_TIMER, WorkQueue } from "./host/work_queue.ts";
@@ -25,7 +26,6 @@ import {
   LOAD_SECONDS_MAX,
   OFFER_MS_MAX,
   REFUSED_RETRY_MS,
-  REPLICAS_MAX,
   SECONDS_PER_MICRO_BATCH_MAX,
   VOUCHER_BYTES_MAX,
 } from "./limits.ts";
@@ -42,27 +42,10 @@ import { behaviour, reasonOf, type Role } from "./role.ts";
 import { Serving, SERVING_TIMER } from "./serving.ts";
 import type { TextBounds } from "./session_checks.ts";
 import { Standalone } from "./standalone.ts";
-import { DONATION_TIMER, type Remains, Transfer, TRANSFER_TIMER } from "./state_transfer.ts";
+import { DONATION_TIMER, TRANSFER_TIMER } from "./state_transfer.ts";
 import { type Half, Workload } from "./workload.ts";
-import {
-  isQuorate,
-  proveState,
-  type Signer,
-  signState,
-  stageService,
-  type StateClaim,
-  type StateProof,
-  type Verify,
-} from "../routing/mod.ts";
-import {
-  checkStateManifest,
-  DeviceLost,
-  type ForwardResult,
-  type Stage,
-  type StageLayout,
-  type StateManifest,
-  type WholeState,
-} from "../stages/mod.ts";
+import { isQuorate, proveState, type Signer, signState, stageService, type Verify } from "../routing/mod.ts";
+import { DeviceLost, type ForwardResult, type Stage, type StageLayout } from "../stages/mod.ts";
 
 /** Keeps what a host has promised, so that it holds its word also after a crash. */
 export interface PledgeStore {
@@ -185,13 +168,6 @@ type Order =
   | "certified"
   | "relieved";
 
-/** A state that is wanted, and who has signed it; nobody has before the first step. */
-interface Proved {
-  readonly step: number;
-  readonly stateHash: string;
-  readonly proof: StateProof | undefined;
-}
-
 class Host implements Role {
   readonly #context: Context<Message>;
   readonly #options: HostOptions;
@@ -200,8 +176,10 @@ class Host implements Role {
   #computedMs = -Infinity;
   #dispatch: Dispatch;
   readonly #holding = new Holding();
+  readonly #prove: Prove;
   readonly #snapshots: Snapshots;
   readonly #giving: Giving;
+  readonly #restoring: Restoring;
   readonly #held = new Map<string, Held>();
   #workload = new Workload();
   readonly #sessions: Serving;
@@ -219,15 +197,6 @@ class Host implements Role {
   readonly #allegiance: Allegiance;
   /** Trainers that were announced: one of them coordinates. */
   #trainers: readonly PeerId[] = [];
-  #transfer: Transfer | undefined;
-  #importing = false;
-  /** Hash of the state that this stage begins with, while it is looked for. */
-  #sought: string | undefined;
-  /** What the last transfer left, if it was not whole. */
-  #remains: Remains | undefined;
-  /** Donors that have lied. */
-  readonly #liars = new Set<PeerId>();
-  #missed = 0;
   #leaveTimer: Timer | undefined;
   #leavingSinceMs = Infinity;
   /** Others take the walks that this host would be sent. */
@@ -262,20 +231,30 @@ class Host implements Role {
       failed: (error) => this.#onFailure(error),
     });
     this.#dispatch = this.#newDispatch();
-    this.#snapshots = new Snapshots({
-      holding: this.#holding,
-      queue: this.#queue,
+    const { layout, openStage, run, verify, mayExport = true } = options;
+    const holding = this.#holding;
+    const queue = this.#queue;
+    const prove: Prove = (claim, proofs) => proveState({ run, ...claim }, proofs, verify);
+    const snapshots = this.#snapshots = new Snapshots({
+      holding,
+      queue,
       store: options.snapshots,
       everySteps: options.snapshotEverySteps,
-      prove: (claim, proofs) => this.#prove(claim, proofs),
+      prove,
       trouble: (reason) => this.#setTrouble(reason),
     });
-    this.#giving = new Giving(context, {
-      holding: this.#holding,
-      queue: this.#queue,
-      snapshots: this.#snapshots,
-      mayExport: options.mayExport ?? true,
+    this.#giving = new Giving(context, { holding, queue, snapshots, mayExport });
+    this.#restoring = new Restoring(context, { holding, queue, snapshots, prove, layout, openStage }, {
+      pause: (reason) => this.#pause(reason),
+      trouble: (reason) => this.#setTrouble(reason),
+      restored: () => {
+        this.#applied = undefined;
+        this.#startStep();
+        this.#sayHello();
+      },
+      watch: (service, wanted) => this.#watch(service, "first", wanted),
     });
+    this.#prove = prove;
     this.#sessions = new Serving(context, {
       bounds: options.bounds,
       refuses: () => this.#refusesSessions(),
@@ -342,11 +321,11 @@ class Host implements Role {
       case "pieceRequest":
         return this.#giving.onPieceRequest(from, message);
       case "stateOffer":
-        return this.#transfer?.onOffer(from, message);
+        return this.#restoring.onOffer(from, message);
       case "stateGone":
-        return this.#transfer?.onGone(from, message);
+        return this.#restoring.onGone(from, message);
       case "piece":
-        return this.#transfer?.onPiece(from, message);
+        return this.#restoring.onPiece(from, message);
       case "lead":
         return this.#onLead(from, message);
       case "released":
@@ -368,7 +347,7 @@ class Host implements Role {
   }
 
   stop(): void {
-    this.#transfer?.cancel();
+    this.#restoring.cancel();
     this.#helloTimer?.cancel();
     this.#leaveTimer?.cancel();
     this.abandon();
@@ -443,8 +422,9 @@ class Host implements Role {
           this.#snapshots.open(snapshots);
           const first = this.#options.firstStates?.[index];
           // What the stage holds for want of the files is nobody's state.
-          if (stage.step === 0 && first !== undefined && manifest.stateHash !== first) this.#seekFirst(first);
-          else this.#holding.stand(manifest, snapshots[0]?.proof);
+          if (stage.step === 0 && first !== undefined && manifest.stateHash !== first) {
+            this.#restoring.seekFirst(first);
+          } else this.#holding.stand(manifest, snapshots[0]?.proof);
           this.#sessions.open(stage);
           this.#context.trace("stage opened", {
             stage: index,
@@ -467,7 +447,7 @@ class Host implements Role {
     const reason = `this host moves to stage ${index}`;
     this.#pause(reason);
     for (const held of [...this.#held.values()]) this.#break(held, reason);
-    this.#endTransfer(undefined);
+    this.#restoring.cancel();
     this.#open(index);
   }
 
@@ -477,10 +457,10 @@ class Host implements Role {
     this.#watchNextOf(index, false);
     this.#dispatch = this.#newDispatch();
     this.#workload = new Workload();
-    this.#holding.leave();
+    this.#restoring.leave();
     this.#snapshots.leave();
+    this.#holding.leave();
     this.#applied = undefined;
-    this.#missed = 0;
     this.#startStep();
   }
 
@@ -512,170 +492,12 @@ class Host implements Role {
     });
   }
 
-  #prove(claim: Omit<StateClaim, "run">, proofs: readonly StateProof[]): Promise<StateProof> {
-    const { run, verify } = this.#options;
-    return proveState({ run, ...claim }, proofs, verify);
-  }
-
-  #restore({ step, stateHash, donors, proof }: MessageOf<"restore">): void {
-    const stage = this.#holding.stage;
-    if (stage === undefined || this.#importing) return;
-    if (this.#transfer?.stateHash === stateHash) return this.#transfer.addDonors(donors);
-    if (this.#holding.stateHash === stateHash && stage.step === step) return;
-    if (this.#transfer !== undefined) {
-      // The run has gone on: what arrives now would be too late.
-      this.#missed++;
-      this.#endTransfer(this.#transfer.remains);
-    }
-    this.#pause(`fetching the state of step ${step}`);
-    if (step === 0) {
-      return this.#sought === undefined ? this.#beginAnew(stateHash) : this.#fetchFirst(donors);
-    }
-    const kept = this.#snapshots.find(stateHash);
-    const proofs = [proof, kept?.proof].filter((it) => it != undefined);
-    // Nobody's word is enough, the coordinator's neither: what is not proved is not even asked for.
-    this.#importing = true;
-    this.#queue.alone(() =>
-      this.#queue.start(
-        { kind: "prove", amount: 1 },
-        () => this.#prove({ stage: stage.index, step, stateHash }, proofs),
-        (proof) => {
-          this.#importing = false;
-          if (this.#holding.isOpening) return;
-          if (kept === undefined) return this.#fetch({ step, stateHash, proof }, donors);
-          this.#import({ step, stateHash, proof }, () => this.#snapshots.load(stage.index, stateHash));
-        },
-        (error) => {
-          this.#importing = false;
-          this.#setTrouble(reasonOf(error));
-        },
-      )
-    );
-  }
-
-  #fetch(wanted: Proved, donors: readonly PeerId[]): void {
-    const stage = this.#holding.stage!;
-    if (this.#liars.size > REPLICAS_MAX) this.#liars.clear();
-    this.#transfer = new Transfer({
-      context: this.#context,
-      stateHash: wanted.stateHash,
-      donors,
-      remains: this.#remains,
-      liars: this.#liars,
-      check: (manifest) => checkStateManifest(this.#options.layout(stage.index), manifest),
-      described: (manifest) => this.#lookOnDisk(manifest),
-      whole: (manifest, bytes) => {
-        this.#endTransfer(undefined);
-        this.#import(wanted, () => Promise.resolve({ manifest, bytes }));
-      },
-      failed: (reason) => {
-        this.#missed++;
-        this.#endTransfer(this.#transfer?.remains);
-        this.#setTrouble(reason);
-      },
-    });
-    this.#remains = undefined;
-    this.#transfer.start();
-  }
-
-  /** The run names the state before the first step, and its files are not here: other hosts have it. */
-  #seekFirst(stateHash: string): void {
-    this.#sought = stateHash;
-    this.#watch(stageService(this.#holding.stage!.index), "first", true);
-    this.#setTrouble("the weights that the run begins with are not here: looking for a host that has them");
-  }
-
-  #endSeeking(): void {
-    if (this.#sought === undefined) return;
-    this.#sought = this.#trouble = undefined;
-    this.#watch(stageService(this.#holding.stage!.index), "first", false);
-  }
-
-  /** Nobody has to vouch for it: the run's manifest names its hash. */
-  #fetchFirst(donors: readonly PeerId[]): void {
-    const stateHash = this.#sought!;
-    if (this.#transfer?.stateHash === stateHash) return this.#transfer.addDonors(donors);
-    if (this.#transfer !== undefined || this.#importing || donors.length === 0) return;
-    this.#fetch({ step: 0, stateHash, proof: undefined }, donors);
-  }
-
-  /** The state before the first step follows from the run's seed, or files: nobody is asked for it. */
-  #beginAnew(stateHash: string): void {
-    const { index } = this.#holding.stage!;
-    this.#import({ step: 0, stateHash, proof: undefined }, async () => {
-      const fresh = await this.#options.openStage(index);
-      try {
-        return await fresh.exportState();
-      } finally {
-        await fresh.close();
-      }
-    });
-  }
-
-  #endTransfer(remains: Remains | undefined): void {
-    this.#transfer?.cancel();
-    this.#transfer = undefined;
-    this.#remains = remains;
-  }
-
-  /** A snapshot that is damaged, or of another step, may still hold pieces of this state. */
-  #lookOnDisk({ stateHash, pieces }: Omit<StateManifest, "step">): void {
-    this.#snapshots.salvage(
-      pieces,
-      (found) => {
-        if (this.#transfer?.stateHash === stateHash) this.#transfer.reuse(found);
-      },
-      // Donors have them all.
-      (error) => this.#context.trace("trouble", { reason: reasonOf(error) }),
-    );
-  }
-
-  #import({ step, stateHash, proof }: Proved, load: () => Promise<WholeState>): void {
-    const stage = this.#holding.stage!;
-    this.#importing = true;
-    this.#queue.alone(() =>
-      this.#queue.start(
-        { kind: "import", amount: stage.parameters },
-        async () => {
-          const { manifest, bytes } = await load();
-          if (manifest.stateHash !== stateHash || manifest.step !== step) {
-            throw new Error(
-              `Cannot import state ${stateHash.slice(0, 12)} of step ${step}: ` +
-                `it is ${manifest.stateHash.slice(0, 12)} of step ${manifest.step}`,
-            );
-          }
-          await stage.importState(manifest, bytes);
-          return manifest;
-        },
-        (manifest) => {
-          this.#importing = false;
-          this.#endSeeking();
-          this.#holding.stand(manifest, proof);
-          this.#snapshots.dropUnsaved();
-          this.#applied = undefined;
-          this.#startStep();
-          this.#missed++;
-          this.#sayHello();
-        },
-        (error) => {
-          this.#importing = false;
-          // If it was on the disk it is not to be had from there: the next time donors are asked.
-          this.#snapshots.forget(stateHash);
-          this.#setTrouble(reasonOf(error));
-        },
-      )
-    );
-  }
-
   // --- the coordinator ----------------------------------------------------------------------------
 
   #onFound({ service, announcements }: MessageOf<"found">): void {
     if (service !== "coordinator") {
       this.#standalone.foundHosts(service, announcements);
-      if (this.#sought !== undefined && service === stageService(this.#holding.stage!.index)) {
-        const donors = announcements.filter(({ stateHash }) => stateHash === this.#sought);
-        this.#fetchFirst(donors.map(({ peer }) => peer));
-      }
+      this.#restoring.foundHosts(service, announcements);
       // What comes late of the stage after one that this host has left is of no use.
       const isNext = this.#holding.stage !== undefined &&
         service === stageService(this.#holding.stage.index + 1);
@@ -720,7 +542,7 @@ class Host implements Role {
       incarnation: this.#incarnation,
       secondsPerMicroBatch: this.#secondsPerMicroBatch(),
       movable: this.#movable,
-      missed: this.#missed,
+      missed: this.#restoring.missed,
       leaving: this.#memory.leaving,
       term,
       leader,
@@ -773,7 +595,7 @@ class Host implements Role {
   /** Whether the state is the run's without a coordinator's word: what it begins with, or proved. */
   #isTrusted(): boolean {
     const stage = this.#holding.stage;
-    if (stage === undefined || this.#holding.isOpening || this.#importing || this.#transfer !== undefined) {
+    if (stage === undefined || this.#holding.isOpening || this.#restoring.isUnderWay) {
       return false;
     }
     if (stage.step > 0) return this.#holding.proof !== undefined && isQuorate(this.#holding.proof);
@@ -841,7 +663,7 @@ class Host implements Role {
     this.#serving = false;
     this.#tally.unseal();
     this.#reducedRound = -1;
-    this.#endTransfer(this.#transfer?.remains ?? this.#remains);
+    this.#restoring.suspend();
     for (const held of [...this.#held.values()]) if (held.walk.purpose === "train") this.#letGo(held);
   }
 
@@ -880,7 +702,9 @@ class Host implements Role {
       return may ? this.#moveTo(message.stage) : undefined;
     }
     if (message.kind === "relieved") return this.#onRelieved(message);
-    if (message.kind === "restore") return message.stage === stage.index ? this.#restore(message) : undefined;
+    if (message.kind === "restore") {
+      return message.stage === stage.index ? this.#restoring.restore(message) : undefined;
+    }
     if (message.step !== stage.step) {
       this.#context.trace("order ignored", { order: message.kind, step: message.step, standsAt: stage.step });
       return;
@@ -995,7 +819,7 @@ class Host implements Role {
     // Others that stood alone until now begin to train as well.
     if (!this.#serving) this.#watchNextOf(this.#holding.stage!.index, true);
     this.#serving = true;
-    this.#missed = 0;
+    this.#restoring.accepted();
     this.#trouble = undefined;
     this.#announce();
     this.#changed();
@@ -1159,8 +983,9 @@ class Host implements Role {
     this.#setTrouble(reason);
   }
 
-  #setTrouble(reason: string): void {
+  #setTrouble(reason: string | undefined): void {
     this.#trouble = reason;
+    if (reason === undefined) return;
     this.#context.trace("trouble", { reason });
     this.#changed();
   }
@@ -1430,7 +1255,7 @@ class Host implements Role {
   #onPeerLost({ peer, reason }: MessageOf<"peerLost">): void {
     this.#dispatch.lost(peer);
     this.#sessions.lost(peer);
-    this.#transfer?.drop(peer, reason);
+    this.#restoring.lost(peer, reason);
     this.#trainers = this.#trainers.filter((trainer) => trainer !== peer);
     this.#release(peer);
   }
@@ -1448,7 +1273,7 @@ class Host implements Role {
       case DISPATCH_TIMER:
         return this.#dispatch.timer(key);
       case TRANSFER_TIMER:
-        return key === this.#transfer?.stateHash ? this.#transfer.onTimer() : undefined;
+        return this.#restoring.onTimer(key);
       case DONATION_TIMER:
         return this.#giving.onTimer();
     }
