@@ -7,10 +7,11 @@
  * (`serving.ts`) is computed first; training has the rest.
  */
 
-import { Allegiance, latestOf, type Pledge } from "./allegiance.ts";
+import type { Pledge } from "./allegiance.ts";
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
 import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
+import { Following, HELLO_TIMER, type PledgeStore } from "./host/following.ts";
 import { Giving } from "./host/giving.ts";
 import { Holding, type Prove } from "./host/holding.ts";
 import { Restoring } from "./host/restoring.ts";
@@ -18,7 +19,6 @@ import { Snapshots, type SnapshotStore } from "./host/snapshots.ts";
 import { type Loss, Tally } from "./host/tally.ts";
 import { WORK_TIMER, WorkQueue } from "./host/work_queue.ts";
 import {
-  COORDINATORS_MAX,
   HELD_WALKS_MAX,
   HELLO_PERIOD_MS,
   LEASE_MS,
@@ -29,15 +29,7 @@ import {
   SECONDS_PER_MICRO_BATCH_MAX,
   VOUCHER_BYTES_MAX,
 } from "./limits.ts";
-import {
-  type Message,
-  type MessageOf,
-  type RemoteMessage,
-  type Tensor,
-  type Update,
-  type Walk,
-  walkKey,
-} from "./messages.ts";
+import { type Message, type MessageOf, type Tensor, type Update, type Walk, walkKey } from "./messages.ts";
 import { behaviour, reasonOf, type Role } from "./role.ts";
 import { Serving, SERVING_TIMER } from "./serving.ts";
 import type { TextBounds } from "./session_checks.ts";
@@ -46,14 +38,6 @@ import { DONATION_TIMER, TRANSFER_TIMER } from "./state_transfer.ts";
 import { type Half, Workload } from "./workload.ts";
 import { isQuorate, proveState, type Signer, signState, stageService, type Verify } from "../routing/mod.ts";
 import { DeviceLost, type ForwardResult, type Stage, type StageLayout } from "../stages/mod.ts";
-
-/** Keeps what a host has promised, so that it holds its word also after a crash. */
-export interface PledgeStore {
-  /** What was promised before this process; `undefined` if nothing was. */
-  readonly initial: Pledge | undefined;
-  /** Writes the promise in force down, in the place of the one before. */
-  save(pledge: Pledge): Promise<void>;
-}
 
 /** Takes money for tokens. */
 export interface Tolls {
@@ -194,15 +178,12 @@ class Host implements Role {
 
   #serving = false;
   readonly #memory: Memory;
-  readonly #allegiance: Allegiance;
-  /** Trainers that were announced: one of them coordinates. */
-  #trainers: readonly PeerId[] = [];
+  readonly #following: Following;
   #leaveTimer: Timer | undefined;
   #leavingSinceMs = Infinity;
   /** Others take the walks that this host would be sent. */
   #isReplaced = false;
   #departed = false;
-  #helloTimer: Timer | undefined;
   #totalAccumulated = 0;
   #trouble: string | undefined;
 
@@ -222,7 +203,6 @@ class Host implements Role {
     this.#context = context;
     this.#options = options;
     this.#memory = memory;
-    this.#allegiance = new Allegiance(LEASE_MS, memory.pledge);
     this.#incarnation = context.entropy.integer(2 ** 31);
     this.#queue = new WorkQueue(context, {
       inFlightMax: () => this.#holding.stage?.inFlightMax ?? 1,
@@ -234,6 +214,15 @@ class Host implements Role {
     const { layout, openStage, run, verify, mayExport = true } = options;
     const holding = this.#holding;
     const queue = this.#queue;
+    this.#following = new Following(context, { queue, store: options.pledges, memory }, {
+      greet: () => this.#sayHello(),
+      heard: () => {
+        this.#standalone.heard();
+        this.#standAlone();
+      },
+      promised: () => this.#onPromised(),
+      trouble: (reason) => this.#setTrouble(reason),
+    });
     const prove: Prove = (claim, proofs) => proveState({ run, ...claim }, proofs, verify);
     const snapshots = this.#snapshots = new Snapshots({
       holding,
@@ -270,8 +259,7 @@ class Host implements Role {
       watch: (service, wanted) => this.#watch(service, "look", wanted),
       take: (index) => this.#settleIn(index),
     });
-    context.tell({ actor: "scout" }, { kind: "watch", service: "coordinator", subscriber: context.actor });
-    this.#setHelloTimer();
+    this.#following.start();
     if (memory.leaving) this.#awaitRelief();
     if (options.stage !== undefined) this.#open(options.stage);
   }
@@ -313,7 +301,7 @@ class Host implements Role {
       case "averaged":
         return this.#onAveraged(message);
       case "averageFailed":
-        return this.#toCoordinator({ ...message, kind: "reduceFailed" });
+        return this.#following.tellLeader({ ...message, kind: "reduceFailed" });
       case "stateRequest":
         return this.#giving.onStateRequest(from, message);
       case "exportRequest":
@@ -327,9 +315,9 @@ class Host implements Role {
       case "piece":
         return this.#restoring.onPiece(from, message);
       case "lead":
-        return this.#onLead(from, message);
+        return this.#following.onLead(from, message);
       case "released":
-        return this.#release(from);
+        return this.#following.release(from);
       case "placed":
       case "restore":
       case "accepted":
@@ -348,7 +336,7 @@ class Host implements Role {
 
   stop(): void {
     this.#restoring.cancel();
-    this.#helloTimer?.cancel();
+    this.#following.stop();
     this.#leaveTimer?.cancel();
     this.abandon();
   }
@@ -504,32 +492,16 @@ class Host implements Role {
       return isNext ? this.#dispatch.found(announcements) : undefined;
     }
     this.#standalone.foundTrainers(announcements.length);
-    if (announcements.length === 0) return;
-    this.#trainers = [...announcements].sort((a, b) => b.issuedAtMs - a.issuedAtMs).slice(0, COORDINATORS_MAX)
-      .map(({ peer }) => peer);
-    if (this.#leader() === undefined) this.#sayHello();
-  }
-
-  /** The coordinator that is followed and heard of. */
-  #leader(): PeerId | undefined {
-    return this.#allegiance.leader(this.#context.clock.nowMs());
-  }
-
-  #setHelloTimer(): void {
-    this.#helloTimer?.cancel();
-    this.#helloTimer = this.#context.after(HELLO_PERIOD_MS, { kind: "timer", name: "hello", key: "" });
+    this.#following.foundTrainers(announcements);
   }
 
   #sayHello(): void {
-    this.#setHelloTimer();
+    this.#following.rest();
     this.#standAlone();
     if (this.#servesSessions || this.#serving) this.#announce();
     this.#changed();
     if (this.#holding.isOpening) return;
-    const followed = this.#leader();
-    const { term, leader, electorates } = this.#allegiance.pledge;
-    const hello = {
-      kind: "hello",
+    this.#following.hello({
       // Who has chosen its stage itself comes as one that has none.
       ...(this.#choseItself
         ? { stage: null, prefers: this.#holding.stage?.index, step: 0, stateHash: null }
@@ -544,16 +516,8 @@ class Host implements Role {
       movable: this.#movable,
       missed: this.#restoring.missed,
       leaving: this.#memory.leaving,
-      term,
-      leader,
-      latest: latestOf(electorates),
-      electorates: this.#serving && followed !== undefined ? [] : electorates,
       report: this.#serving ? null : this.#report(),
-    } as const;
-    // Who follows nobody asks all: which of them leads is for them to settle.
-    for (const peer of followed === undefined ? this.#trainers : [followed]) {
-      this.#context.tell({ peer, actor: "coordinator" }, hello);
-    }
+    }, { isServing: this.#serving });
     this.#departIfIdle();
   }
 
@@ -575,11 +539,6 @@ class Host implements Role {
       applied: this.#applied ?? null,
       proof: this.#holding.proof ?? null,
     };
-  }
-
-  #toCoordinator(message: RemoteMessage): void {
-    const { leader } = this.#allegiance.pledge;
-    if (leader !== null) this.#context.tell({ peer: leader, actor: "coordinator" }, message);
   }
 
   // --- serving without a coordinator --------------------------------------------------------------
@@ -631,35 +590,8 @@ class Host implements Role {
     });
   }
 
-  // --- whom it follows ----------------------------------------------------------------------------
-
-  #onLead(from: PeerId, { term, electorates }: MessageOf<"lead">): void {
-    const nowMs = this.#context.clock.nowMs();
-    const follows = this.#allegiance.obeys(from, term, nowMs);
-    const promises = !follows && this.#allegiance.promise(from, term, nowMs);
-    if (!follows && !promises) {
-      this.#context.tell({ peer: from, actor: "coordinator" }, {
-        kind: "outranked",
-        term: this.#allegiance.pledge.term,
-        leader: this.#leader() ?? null,
-      });
-      return;
-    }
-    this.#standalone.heard();
-    this.#standAlone();
-    const news = this.#allegiance.remember(electorates);
-    if (promises) this.#onPromise(from, term);
-    if (promises || news) this.#keepPledge();
-  }
-
-  /** Nobody waits for a lease to end when its holder is gone. */
-  #release(from: PeerId): void {
-    if (this.#allegiance.release(from, this.#context.clock.nowMs())) this.#sayHello();
-  }
-
   /** What was begun under another term counts no more; what has been counted is reported. */
-  #onPromise(leader: PeerId, term: number): void {
-    this.#context.trace("promised", { leader, term });
+  #onPromised(): void {
     this.#serving = false;
     this.#tally.unseal();
     this.#reducedRound = -1;
@@ -667,31 +599,14 @@ class Host implements Role {
     for (const held of [...this.#held.values()]) if (held.walk.purpose === "train") this.#letGo(held);
   }
 
-  /** The promise is on the disk before anybody hears of it. */
-  #keepPledge(): void {
-    const pledge = this.#memory.pledge = this.#allegiance.pledge;
-    const { pledges } = this.#options;
-    // A pass that is under way may still be counted: the hello comes after it.
-    if (pledges === undefined) return this.#queue.alone(() => this.#sayHello());
-    this.#queue.alone(() =>
-      this.#queue.start(
-        { kind: "pledge", amount: 1 },
-        () => pledges.save(pledge),
-        () => this.#sayHello(),
-        (error) => this.#setTrouble(reasonOf(error)),
-      )
-    );
-  }
-
   #onOrder(from: PeerId, message: MessageOf<Order>): void {
-    const nowMs = this.#context.clock.nowMs();
-    const leader = this.#leader();
+    const { leader } = this.#following;
     const stage = this.#holding.stage;
     // A host without a stage has nothing to protect, nor has one that chose it itself.
     if (message.kind === "placed" && (stage === undefined || this.#choseItself)) {
       return (leader ?? from) === from ? this.#placeAt(message.stage) : undefined;
     }
-    if (!this.#allegiance.obeys(from, message.term, nowMs)) {
+    if (!this.#following.obeys(from, message.term)) {
       this.#context.trace("order ignored", { from, order: message.kind, term: message.term });
       return;
     }
@@ -726,7 +641,7 @@ class Host implements Role {
       case "fence":
         this.#tally.seal(message.round);
         return this.#forgetGradients(() =>
-          this.#toCoordinator({
+          this.#following.tellLeader({
             kind: "fenced",
             term: message.term,
             step: message.step,
@@ -740,7 +655,7 @@ class Host implements Role {
         this.#tally.seal(message.round);
         // A backward pass that is under way has been promised to count: wait for it.
         return this.#queue.alone(() =>
-          this.#toCoordinator({
+          this.#following.tellLeader({
             kind: "prepared",
             term: message.term,
             step: message.step,
@@ -786,7 +701,7 @@ class Host implements Role {
     const isNeeded = this.#serving || this.#applying || this.#tally.size > 0;
     // Another coordinator would have asked for what this host holds by then.
     const waitedMs = this.#context.clock.nowMs() - this.#leavingSinceMs;
-    const isForgotten = this.#leader() === undefined && waitedMs > 2 * LEASE_MS;
+    const isForgotten = this.#following.leader === undefined && waitedMs > 2 * LEASE_MS;
     if (!isNeeded || isForgotten) this.#depart(undefined);
   }
 
@@ -845,7 +760,7 @@ class Host implements Role {
   #reduce({ term, step, round, replicas }: MessageOf<"reduce">): void {
     const stage = this.#holding.stage!;
     const refuse = (reason: string) => {
-      this.#toCoordinator({ kind: "reduceFailed", term, step, round, reason, culprit: null });
+      this.#following.tellLeader({ kind: "reduceFailed", term, step, round, reason, culprit: null });
     };
     if (!replicas.includes(this.#context.peer)) return refuse("this host is not among the replicas");
     const { sealedRound } = this.#tally;
@@ -869,7 +784,7 @@ class Host implements Role {
   #onAveraged(message: MessageOf<"averaged">): void {
     this.#averaged = message;
     const { term, step, round, hash, squareSum } = message;
-    this.#toCoordinator({ kind: "reduced", term, step, round, hash, squareSum });
+    this.#following.tellLeader({ kind: "reduced", term, step, round, hash, squareSum });
   }
 
   #apply({ term, step, update }: MessageOf<"apply">): void {
@@ -899,14 +814,14 @@ class Host implements Role {
           this.#applied = update;
           this.#applying = false;
           if (this.#options.rootOf !== undefined) {
-            const { leader } = this.#allegiance.pledge;
+            const { leader } = this.#following.pledge;
             const { microBatches } = this.#tally;
             this.#context.tell({ actor: "settler" }, { kind: "stepTaken", step, microBatches, leader });
           }
           this.#startStep();
           this.#letGoBefore(stage.step);
           const isDue = this.#snapshots.isDue({ atOnce: this.#memory.leaving });
-          this.#toCoordinator({
+          this.#following.tellLeader({
             kind: "applied",
             term,
             step: stage.step,
@@ -998,7 +913,7 @@ class Host implements Role {
       servesSessions: this.#servesSessions,
       sessions: this.#sessions.count,
       leaving: this.#memory.leaving,
-      coordinator: this.#leader(),
+      coordinator: this.#following.leader,
       accumulated: this.#totalAccumulated,
       trouble: this.#trouble,
     });
@@ -1018,7 +933,7 @@ class Host implements Role {
     if (walk.step !== stage.step) {
       return refuse(`this host stands at step ${stage.step}`, REFUSED_RETRY_MS);
     }
-    const { leader, term } = this.#allegiance.pledge;
+    const { leader, term } = this.#following.pledge;
     if (walk.purpose === "train" && (message.coordinator !== leader || walk.term !== term)) {
       return refuse("this host follows another coordinator", HELLO_PERIOD_MS);
     }
@@ -1122,7 +1037,7 @@ class Host implements Role {
     if (this.#held.get(held.key) !== held) return;
     const stage = this.#holding.stage!;
     const { walk } = held;
-    const { term } = this.#allegiance.pledge;
+    const { term } = this.#following.pledge;
     const accumulate = held.counts && walk.term === term && walk.step === stage.step &&
       this.#tally.isOpenFor(walk);
     this.#compute(
@@ -1173,8 +1088,8 @@ class Host implements Role {
     // Of other data the same number is another micro-batch.
     if (!counts || corpus === undefined || corpus !== forward.corpus) return;
     // Whoever coordinates under another term has heard of it in a report, or will.
-    if (walk.term !== this.#allegiance.pledge.term) return;
-    this.#toCoordinator({
+    if (walk.term !== this.#following.pledge.term) return;
+    this.#following.tellLeader({
       kind: "accumulated",
       walk,
       stage: forward.stage,
@@ -1256,13 +1171,12 @@ class Host implements Role {
     this.#dispatch.lost(peer);
     this.#sessions.lost(peer);
     this.#restoring.lost(peer, reason);
-    this.#trainers = this.#trainers.filter((trainer) => trainer !== peer);
-    this.#release(peer);
+    this.#following.lost(peer);
   }
 
   #onTimer({ name, key }: MessageOf<"timer">): void {
     switch (name) {
-      case "hello":
+      case HELLO_TIMER:
         return this.#sayHello();
       case LEAVE_TIMER:
         return this.#depart(undefined);

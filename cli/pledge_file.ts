@@ -7,7 +7,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import type { Pledge } from "../actors/allegiance.ts";
-import type { PledgeStore } from "../actors/host.ts";
+import type { PledgeStore } from "../actors/host/following.ts";
 import { ELECTORATES_MAX } from "../actors/limits.ts";
 import { electorateSchema } from "../actors/messages.ts";
 import { type Manifest, manifestHash } from "../run/mod.ts";
