@@ -11,11 +11,13 @@ import {
   TOKEN_TIMEOUT_MS_MAX,
   TOKEN_TIMEOUT_MS_MIN,
 } from "./limits.ts";
-import type { Message, MessageOf, SessionPart } from "./messages.ts";
+import { type Message, type MessageOf, type RemoteMessage, type SessionPart, toFrame } from "./messages.ts";
 import { reader, type ReaderFigures } from "./reader.ts";
 import { behaviour } from "./role.ts";
 import { announcementOf } from "./testing/announcement.ts";
+import { encodeFrame } from "./wire/codec.ts";
 import { type DrawnToken, GREEDY, type Sampling } from "../run/mod.ts";
+import { LOGIT_BIAS_MAX } from "../run/sampling.ts";
 
 const VOCABULARY = 1000;
 const TOKENS_MAX = 200;
@@ -83,6 +85,7 @@ class Reading {
       peer: "home",
       transport: (to, _actor, message) => {
         if (mischief.leaves?.(to, message) === false) return false;
+        encodeFrame(toFrame("1".repeat(64), message as RemoteMessage));
         this.sent.push({ to, message });
         this.simulation.clock.after(LATENCY_MS, () => this.#host(to, message));
         return true;
@@ -256,6 +259,19 @@ Deno.test("texts of one turn travel to a host in one frame, and come to no more 
   wishes.forEach((wish, index) => assert.deepEqual(reading.idsOf(index), expected(wish)));
   const [first, second] = reading.messages("extend");
   assert.deepEqual([first.message.parts.length, second.message.parts.length], [SESSION_PARTS_MAX, 6]);
+});
+
+Deno.test("texts that bring much along travel in as many frames as hold them", async () => {
+  const reading = new Reading(1);
+  const logitBias = Array.from({ length: LOGIT_BIAS_MAX }, (_, token) => ({ token, bias: -99.5 }));
+  const wishes = Array.from(
+    { length: 32 },
+    (_, index) => reading.generate(index, { sampling: { ...GREEDY, logitBias } }),
+  );
+  reading.found(0, ["0.a"]);
+  await reading.run(1000);
+  wishes.forEach((wish, index) => assert.deepEqual(reading.idsOf(index), expected(wish)));
+  assert.ok(reading.messages("extend")[0].message.parts.length > 1);
 });
 
 Deno.test("a text that nobody wants any more is over at once on its hosts", async () => {

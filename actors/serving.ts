@@ -34,6 +34,7 @@ import {
   tokensFault,
   tokensOf,
 } from "./session_checks.ts";
+import { inFrames } from "./session_frames.ts";
 import { samplingUniform } from "../run/mod.ts";
 import type { Draw, SessionResult, SessionRun, Sessions, Stage } from "../stages/mod.ts";
 
@@ -84,7 +85,6 @@ interface Session {
   readonly pieces: Piece[];
   /** At the last stage, where penalties look at it: the text, with room. */
   text: Int32Array | undefined;
-  isRunning: boolean;
   /** When it last moved. */
   movedMs: number;
 }
@@ -245,7 +245,6 @@ export class Serving {
       length: 0,
       pieces: [],
       text: stage + 1 === this.#stage!.count && looksAtText(opening) ? new Int32Array(0) : undefined,
-      isRunning: false,
       movedMs: this.#context.clock.nowMs(),
     };
     this.#sessions.set(key, session);
@@ -332,7 +331,6 @@ export class Serving {
     const sessions = decodes ? this.#decodes.take(DECODE_BATCH_MAX) : this.#prefills.take(1);
     this.#start(sessions.map((session) => {
       const [piece] = session.pieces;
-      session.isRunning = true;
       const left = piece.ids.length - piece.done;
       return { session, piece, from: piece.done, isLast: left <= PREFILL_CHUNK_TOKENS };
     }));
@@ -373,7 +371,6 @@ export class Serving {
       if (!this.#isKept(session)) continue;
       piece.done += tokens;
       if (isLast) session.pieces.shift();
-      session.isRunning = false;
       session.movedMs = nowMs;
       if (session.pieces.length > 0) this.#queueOf(session).push(session.opening.home, session);
     }
@@ -388,7 +385,11 @@ export class Serving {
   ): void {
     const { width } = this.#owner.bounds;
     const stage = this.#stage!.index + 1;
-    for (const [peer, rows] of Map.groupBy(done, ({ row }) => row.session.next!)) {
+    const frames = [...Map.groupBy(done, ({ row }) => row.session.next!)].flatMap(([peer, all]) =>
+      inFrames(all, ({ row: { piece, from } }) => ({ ...piece, opening: from === 0 ? piece.opening : null }))
+        .map((rows) => ({ peer, rows }))
+    );
+    for (const { peer, rows } of frames) {
       const ids = new Int32Array(rows.length * tokens);
       const hidden = new Float32Array(ids.length * width);
       const parts = rows.map(({ row: { session, piece, from, isLast }, index }, place): SessionPart => {

@@ -22,7 +22,9 @@ import {
 } from "./messages.ts";
 import { behaviour } from "./role.ts";
 import { announcementOf } from "./testing/announcement.ts";
+import { encodeFrame } from "./wire/codec.ts";
 import { GREEDY, type Sampling } from "../run/mod.ts";
+import { LOGIT_BIAS_MAX } from "../run/sampling.ts";
 import { countingManifest } from "../sim/counting_run.ts";
 import { CountingSessions, countingText } from "../sim/counting_sessions.ts";
 import { CountingStage } from "../sim/counting_stage.ts";
@@ -93,7 +95,9 @@ class Hosting {
       peer: PATH[index],
       transport: (to, actor, message) => {
         if (this.unreachable.has(to)) return false;
-        this.sent.push({ to, actor, message: fromFrame(RUN, toFrame(RUN, message as RemoteMessage)) });
+        const frame = toFrame(RUN, message as RemoteMessage);
+        encodeFrame(frame);
+        this.sent.push({ to, actor, message: fromFrame(RUN, frame) });
         return true;
       },
     });
@@ -299,6 +303,28 @@ Deno.test("all that wait for one token are one run, and what goes to one host is
       await hiddenOf(2, text, 2, 1),
     );
   }
+});
+
+Deno.test("what is computed in one run and fits no one frame goes on in several", async () => {
+  const hosting = await Hosting.of(0);
+  const logitBias = Array.from(
+    { length: LOGIT_BIAS_MAX },
+    (_, n) => ({ token: n % VOCABULARY, bias: -99.5 }),
+  );
+  for (let session = 1; session <= DECODE_BATCH_MAX; session++) {
+    const message = await hosting.extendOf({ session, tokens: [session] });
+    const [part] = message.parts;
+    const opening = { ...part.opening!, sampling: { ...SAMPLING, logitBias } };
+    hosting.deliver("home", { ...message, parts: [{ ...part, opening }] });
+  }
+  await hosting.pass(2 * WORK_MS);
+  const frames = hosting.take("extend").map(({ message }) => message);
+  assert.equal(runsOf(hosting).length, 1);
+  assert.ok(frames.length > 1 && frames.length < DECODE_BATCH_MAX);
+  const told = frames.flatMap(({ parts, tokens }) =>
+    parts.map(({ session }, place) => [session, tokens.data[place]])
+  );
+  assert.deepEqual(told, Array.from({ length: DECODE_BATCH_MAX }, (_, n) => [id(n + 1), n + 1]));
 });
 
 Deno.test("homes take turns: whoever has a hundred texts waits for itself", async () => {

@@ -6,6 +6,7 @@
 import type { Context, PeerId } from "./core/actor.ts";
 import { SESSION_PARTS_MAX } from "./limits.ts";
 import type { Message, SessionPart } from "./messages.ts";
+import { inFrames } from "./session_frames.ts";
 
 /** Tokens of one session that are to be sent. */
 export interface OutgoingPart extends Omit<SessionPart, "count" | "spentMs"> {
@@ -52,8 +53,7 @@ export class SessionMail {
       }
     }
     for (const [peer, parts] of this.#extends) {
-      for (let from = 0; from < parts.length; from += SESSION_PARTS_MAX) {
-        const some = parts.slice(from, from + SESSION_PARTS_MAX);
+      for (const some of inFrames(parts, ({ opening }) => ({ opening, spentMs: [] }))) {
         if (this.#extend(peer, some)) continue;
         unsent.set(peer, [...unsent.get(peer) ?? [], ...some.map(({ session }) => session)]);
       }
