@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { VirtualClock } from "../actors/core/virtual_clock.ts";
 import { parseKeys } from "./keys.ts";
 import { BODY_BYTES_MAX } from "./limits.ts";
-import { FAKE_MODEL, untilAborted } from "./testing/fake_engine.ts";
+import type { Generation } from "./engine.ts";
+import { FAKE_MODEL, FakeEngine, untilAborted } from "./testing/fake_engine.ts";
 import { serve, type Served } from "./testing/served.ts";
 
 const model = FAKE_MODEL.id;
@@ -98,6 +99,21 @@ Deno.test("tokens a minute are counted as they are drawn, and a debt is waited o
   assert.deepEqual([refused.status, refused.headers.get("retry-after")], [429, "61"]);
   clock.advanceTo(61_000);
   assert.equal((await spent(ask(served, ALICE))).status, 200);
+});
+
+Deno.test("tokens that were drawn ahead of a client that then goes count as well", async () => {
+  const ahead = new class extends FakeEngine {
+    override async *generate(generation: Generation, signal: AbortSignal) {
+      for (let drawn = 0; drawn < 50; drawn++) generation.isLast!(97);
+      yield { token: 97, logProbability: -1, top: [] };
+      await untilAborted(signal);
+    }
+  }();
+  await using served = await serve({ engine: ahead, keys: keys({ tokensPerMinute: 20 }) });
+  const openai = served.openai.withOptions({ apiKey: ALICE });
+  const answer = await openai.completions.create({ model, prompt: "x", max_tokens: 60, stream: true });
+  for await (const _ of answer) break;
+  assert.equal((await spent(ask(served, ALICE))).status, 429);
 });
 
 Deno.test("requests at once are bounded for each key, until their answers are over", async () => {

@@ -107,7 +107,8 @@ class CompletionWork {
   /** Aborted when there is nothing more to do. */
   readonly #signal: AbortSignal;
   readonly #startMs: number;
-  #drawn = 0;
+  /** Tokens that were drawn, and came to be told. */
+  #taken = 0;
   #abandoned = false;
 
   constructor(
@@ -194,16 +195,26 @@ class CompletionWork {
     using _ = await this.#parts.turns.take(this.#signal);
     this.#signal.throwIfAborted();
     const read = { tokenizer, stops, after: goesOn ? prompt : [] };
+    const ends = stopWatch(read);
     const generation = {
       model: id,
       prompt,
       tokensMax,
       sampling,
       stopTokens: tokenizer.endOfText ?? [],
-      isLast: stopWatch(read),
+      isLast: (token: number) => {
+        this.#wasDrawn();
+        return ends?.(token) ?? false;
+      },
     };
     const drawn = this.#measured(this.#parts.engine.generate(generation, this.#signal));
     yield* answer({ ...read, echo, logProbabilities, drawn });
+  }
+
+  /** Whoever takes it, and whether anybody does: it was computed. */
+  #wasDrawn(): void {
+    this.#client.charge(1);
+    this.#parts.metrics.tokenDrawn();
   }
 
   async *#measured(drawn: AsyncIterable<DrawnToken>): AsyncGenerator<DrawnToken, void, void> {
@@ -217,12 +228,10 @@ class CompletionWork {
           metrics.firstToken((firstMs - this.#startMs) / 1000);
         }
         count++;
-        this.#drawn++;
-        this.#client.charge(1);
+        this.#taken++;
         yield token;
       }
     } finally {
-      metrics.tokensDrawn(count);
       // The first one is the prompt's.
       if (count > 1) metrics.pace((count - 1) * 1000 / Math.max(1e-3, clock.nowMs() - firstMs!));
     }
@@ -232,8 +241,8 @@ class CompletionWork {
     const { promptTokens } = this.#completion;
     return {
       prompt_tokens: promptTokens,
-      completion_tokens: this.#drawn,
-      total_tokens: promptTokens + this.#drawn,
+      completion_tokens: this.#taken,
+      total_tokens: promptTokens + this.#taken,
     };
   }
 }

@@ -78,9 +78,9 @@ export class GatewayMetrics {
     this.#tokens.inc({ kind: "in" }, count);
   }
 
-  /** Tokens were drawn. */
-  tokensDrawn(count: number): void {
-    this.#tokens.inc({ kind: "out" }, count);
+  /** A token was drawn. */
+  tokenDrawn(): void {
+    this.#tokens.inc({ kind: "out" });
   }
 
   /** A first token was drawn. */

@@ -21,7 +21,9 @@ async function shown(served: Served, play: (page: Page) => Promise<void>): Promi
     page.on("pageerror", (error) => complaints.push(String(error)));
     page.on("console", (line) => {
       // Each refusal of ours is told there as well.
-      if (line.type() === "error" && !/status of (400|401|503)/.test(line.text())) complaints.push(line.text());
+      if (line.type() === "error" && !/status of (400|401|503)/.test(line.text())) {
+        complaints.push(line.text());
+      }
     });
     page.on("request", (request) => {
       if (!request.url().startsWith(`${served.origin}/`)) complaints.push(`asked ${request.url()}`);
