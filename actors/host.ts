@@ -16,6 +16,7 @@ import { Giving } from "./host/giving.ts";
 import { Holding, type Prove } from "./host/holding.ts";
 import { Restoring } from "./host/restoring.ts";
 import { Snapshots, type SnapshotStore } from "./host/snapshots.ts";
+import { StepDuty } from "./host/step_duty.ts";
 import { type Loss, Tally } from "./host/tally.ts";
 import { WORK_TIMER, WorkQueue } from "./host/work_queue.ts";
 import {
@@ -29,14 +30,14 @@ import {
   SECONDS_PER_MICRO_BATCH_MAX,
   VOUCHER_BYTES_MAX,
 } from "./limits.ts";
-import { type Message, type MessageOf, type Tensor, type Update, type Walk, walkKey } from "./messages.ts";
+import { type Message, type MessageOf, type Tensor, type Walk, walkKey } from "./messages.ts";
 import { behaviour, reasonOf, type Role } from "./role.ts";
 import { Serving, SERVING_TIMER } from "./serving.ts";
 import type { TextBounds } from "./session_checks.ts";
 import { Standalone } from "./standalone.ts";
 import { DONATION_TIMER, TRANSFER_TIMER } from "./state_transfer.ts";
 import { type Half, Workload } from "./workload.ts";
-import { isQuorate, proveState, type Signer, signState, stageService, type Verify } from "../routing/mod.ts";
+import { isQuorate, proveState, type Signer, stageService, type Verify } from "../routing/mod.ts";
 import { DeviceLost, type ForwardResult, type Stage, type StageLayout } from "../stages/mod.ts";
 
 /** Takes money for tokens. */
@@ -160,7 +161,6 @@ class Host implements Role {
   #computedMs = -Infinity;
   #dispatch: Dispatch;
   readonly #holding = new Holding();
-  readonly #prove: Prove;
   readonly #snapshots: Snapshots;
   readonly #giving: Giving;
   readonly #restoring: Restoring;
@@ -188,17 +188,7 @@ class Host implements Role {
   #trouble: string | undefined;
 
   readonly #tally = new Tally();
-  /** The last round of this step that was summed up: an order that comes twice is carried out once. */
-  #reducedRound = -1;
-  #averaged: MessageOf<"averaged"> | undefined;
-  /** Who takes part in the latest all-reduce. */
-  #reducing:
-    | { readonly total: Update["total"]; readonly replicas: readonly PeerId[] }
-    | undefined;
-  /** What led to the present state. */
-  #applied: Update | undefined;
-  #applying = false;
-
+  readonly #stepDuty: StepDuty;
   constructor(context: Context<Message>, options: HostOptions, memory: Memory) {
     this.#context = context;
     this.#options = options;
@@ -211,7 +201,7 @@ class Host implements Role {
       failed: (error) => this.#onFailure(error),
     });
     this.#dispatch = this.#newDispatch();
-    const { layout, openStage, run, verify, mayExport = true } = options;
+    const { layout, openStage, run, signer, verify, mayExport = true } = options;
     const holding = this.#holding;
     const queue = this.#queue;
     this.#following = new Following(context, { queue, store: options.pledges, memory }, {
@@ -237,13 +227,27 @@ class Host implements Role {
       pause: (reason) => this.#pause(reason),
       trouble: (reason) => this.#setTrouble(reason),
       restored: () => {
-        this.#applied = undefined;
-        this.#startStep();
+        this.#stepDuty.reset();
         this.#sayHello();
       },
       watch: (service, wanted) => this.#watch(service, "first", wanted),
     });
-    this.#prove = prove;
+    this.#stepDuty = new StepDuty(context, {
+      holding,
+      queue,
+      tally: this.#tally,
+      snapshots,
+      following: this.#following,
+      prove,
+      run,
+      signer,
+      accounts: options.rootOf !== undefined,
+    }, {
+      pause: (reason) => this.#pause(reason),
+      trouble: (reason) => this.#setTrouble(reason),
+      applied: () => this.#onApplied(),
+      isLeaving: () => memory.leaving,
+    });
     this.#sessions = new Serving(context, {
       bounds: options.bounds,
       refuses: () => this.#refusesSessions(),
@@ -299,9 +303,9 @@ class Host implements Role {
       case "timer":
         return this.#onTimer(message);
       case "averaged":
-        return this.#onAveraged(message);
+        return this.#stepDuty.onAveraged(message);
       case "averageFailed":
-        return this.#following.tellLeader({ ...message, kind: "reduceFailed" });
+        return this.#stepDuty.onAverageFailed(message);
       case "stateRequest":
         return this.#giving.onStateRequest(from, message);
       case "exportRequest":
@@ -448,8 +452,7 @@ class Host implements Role {
     this.#restoring.leave();
     this.#snapshots.leave();
     this.#holding.leave();
-    this.#applied = undefined;
-    this.#startStep();
+    this.#stepDuty.reset();
   }
 
   #watchNextOf(index: number, wanted: boolean): void {
@@ -516,7 +519,7 @@ class Host implements Role {
       movable: this.#movable,
       missed: this.#restoring.missed,
       leaving: this.#memory.leaving,
-      report: this.#serving ? null : this.#report(),
+      report: this.#serving ? null : this.#stepDuty.report,
     }, { isServing: this.#serving });
     this.#departIfIdle();
   }
@@ -528,17 +531,6 @@ class Host implements Role {
   #secondsPerMicroBatch(): number | null {
     const seconds = this.#workload.secondsPerMicroBatch;
     return seconds === undefined ? null : Math.min(seconds, SECONDS_PER_MICRO_BATCH_MAX);
-  }
-
-  #report(): MessageOf<"hello">["report"] {
-    const averaged = this.#averaged;
-    return {
-      held: this.#tally.held,
-      losses: this.#tally.losses,
-      total: averaged === undefined ? null : { term: averaged.term, round: averaged.round },
-      applied: this.#applied ?? null,
-      proof: this.#holding.proof ?? null,
-    };
   }
 
   // --- serving without a coordinator --------------------------------------------------------------
@@ -593,8 +585,7 @@ class Host implements Role {
   /** What was begun under another term counts no more; what has been counted is reported. */
   #onPromised(): void {
     this.#serving = false;
-    this.#tally.unseal();
-    this.#reducedRound = -1;
+    this.#stepDuty.unseal();
     this.#restoring.suspend();
     for (const held of [...this.#held.values()]) if (held.walk.purpose === "train") this.#letGo(held);
   }
@@ -613,7 +604,7 @@ class Host implements Role {
     // It may be on its way to another stage.
     if (stage === undefined || this.#holding.isOpening) return;
     if (message.kind === "placed") {
-      const may = this.#movable && message.stage !== stage.index && !this.#applying;
+      const may = this.#movable && message.stage !== stage.index && !this.#stepDuty.isApplying;
       return may ? this.#moveTo(message.stage) : undefined;
     }
     if (message.kind === "relieved") return this.#onRelieved(message);
@@ -637,39 +628,16 @@ class Host implements Role {
       case "accepted":
         return message.keep
           ? this.#serve(message.round)
-          : this.#forgetGradients(() => this.#serve(message.round));
-      case "fence":
-        this.#tally.seal(message.round);
-        return this.#forgetGradients(() =>
-          this.#following.tellLeader({
-            kind: "fenced",
-            term: message.term,
-            step: message.step,
-            round: message.round,
-          })
-        );
+          : this.#stepDuty.forget(() => this.#serve(message.round));
       case "leftOut":
         this.#pause(message.reason);
-        return this.#forgetGradients();
+        return this.#stepDuty.forget();
       case "prepare":
-        this.#tally.seal(message.round);
-        // A backward pass that is under way has been promised to count: wait for it.
-        return this.#queue.alone(() =>
-          this.#following.tellLeader({
-            kind: "prepared",
-            term: message.term,
-            step: message.step,
-            round: message.round,
-            stateHash: this.#holding.stateHash!,
-            held: this.#tally.held,
-          })
-        );
+      case "fence":
       case "reduce":
-        return this.#reduce(message);
       case "apply":
-        return this.#apply(message);
       case "certified":
-        return this.#onCertified(message);
+        return this.#stepDuty.onOrder(message);
     }
   }
 
@@ -698,7 +666,7 @@ class Host implements Role {
 
   #departIfIdle(): void {
     if (!this.#memory.leaving) return;
-    const isNeeded = this.#serving || this.#applying || this.#tally.size > 0;
+    const isNeeded = this.#serving || this.#stepDuty.isApplying || this.#tally.size > 0;
     // Another coordinator would have asked for what this host holds by then.
     const waitedMs = this.#context.clock.nowMs() - this.#leavingSinceMs;
     const isForgotten = this.#following.leader === undefined && waitedMs > 2 * LEASE_MS;
@@ -740,131 +708,12 @@ class Host implements Role {
     this.#changed();
   }
 
-  #forgetGradients(then = () => {}): void {
-    const stage = this.#holding.stage!;
-    this.#queue.alone(() => {
-      this.#averaged = undefined;
-      if (this.#tally.isBlank) return then();
-      this.#tally.clear();
-      this.#queue.start(
-        { kind: "clear", amount: stage.parameters },
-        () => stage.clearGradients(),
-        then,
-        (error) => {
-          throw error;
-        },
-      );
-    });
-  }
-
-  #reduce({ term, step, round, replicas }: MessageOf<"reduce">): void {
-    const stage = this.#holding.stage!;
-    const refuse = (reason: string) => {
-      this.#following.tellLeader({ kind: "reduceFailed", term, step, round, reason, culprit: null });
-    };
-    if (!replicas.includes(this.#context.peer)) return refuse("this host is not among the replicas");
-    const { sealedRound } = this.#tally;
-    if (sealedRound !== round) return refuse(`this host has sealed round ${sealedRound}`);
-    if (round <= this.#reducedRound) return;
-    this.#reducedRound = round;
-    this.#reducing = { total: { term, round }, replicas };
-    this.#queue.alone(() =>
-      this.#queue.start(
-        { kind: "gradient", amount: stage.parameters },
-        () => stage.gradientSum(),
-        (vector) => {
-          this.#context.tell({ actor: "averager" }, { kind: "average", term, step, round, replicas, vector });
-        },
-        // A sum that can't be had is of no use: what it held is replayed.
-        (error) => this.#forgetGradients(() => refuse(reasonOf(error))),
-      )
-    );
-  }
-
-  #onAveraged(message: MessageOf<"averaged">): void {
-    this.#averaged = message;
-    const { term, step, round, hash, squareSum } = message;
-    this.#following.tellLeader({ kind: "reduced", term, step, round, hash, squareSum });
-  }
-
-  #apply({ term, step, update }: MessageOf<"apply">): void {
-    const { total, scale, learningRate } = update;
-    const stage = this.#holding.stage!;
-    if (this.#applying) return;
-    const averaged = this.#averaged;
-    if (averaged?.step !== step || averaged.term !== total.term || averaged.round !== total.round) {
-      // Without the total this host can't follow: it will be told where to get the state.
-      return this.#pause(`the total of step ${step} is missing`);
-    }
-    const replicas = this.#reducing!.replicas;
-    this.#averaged = undefined;
-    this.#applying = true;
-    this.#queue.alone(() =>
-      this.#queue.start(
-        { kind: "apply", amount: stage.parameters },
-        async () => {
-          await stage.apply({ gradientSum: averaged.vector, scale, learningRate });
-          const manifest = await stage.describeState();
-          const { run, signer } = this.#options;
-          const claim = { run, stage: stage.index, step: manifest.step, stateHash: manifest.stateHash };
-          return { manifest, proof: await signState(claim, replicas, signer) };
-        },
-        ({ manifest, proof }) => {
-          this.#holding.stand(manifest, proof);
-          this.#applied = update;
-          this.#applying = false;
-          if (this.#options.rootOf !== undefined) {
-            const { leader } = this.#following.pledge;
-            const { microBatches } = this.#tally;
-            this.#context.tell({ actor: "settler" }, { kind: "stepTaken", step, microBatches, leader });
-          }
-          this.#startStep();
-          this.#letGoBefore(stage.step);
-          const isDue = this.#snapshots.isDue({ atOnce: this.#memory.leaving });
-          this.#following.tellLeader({
-            kind: "applied",
-            term,
-            step: stage.step,
-            stateHash: manifest.stateHash,
-            signature: proof.votes[0].signature,
-            certify: isDue && !isQuorate(proof),
-          });
-          if (!this.#serving) this.#sayHello();
-          this.#announce();
-          this.#changed();
-          if (isDue) this.#snapshots.copy();
-        },
-        (error) => {
-          this.#applying = false;
-          this.#pause(reasonOf(error));
-        },
-      )
-    );
-  }
-
-  /** Nothing has been accumulated, sealed or reduced of the step that begins. */
-  #startStep(): void {
-    this.#tally.begin();
-    this.#reducedRound = -1;
-    this.#averaged = undefined;
-  }
-
-  #onCertified({ step, stateHash, proof }: MessageOf<"certified">): void {
-    const stage = this.#holding.stage!;
-    const own = this.#holding.proof;
-    if (own === undefined || isQuorate(own) || this.#holding.stateHash !== stateHash) return;
-    this.#queue.alone(() =>
-      this.#queue.start(
-        { kind: "prove", amount: 1 },
-        () => this.#prove({ stage: stage.index, step, stateHash }, [own, proof]),
-        (proof) => {
-          if (this.#holding.stateHash !== stateHash) return;
-          this.#holding.prove(proof);
-          this.#snapshots.saveProved();
-        },
-        (error) => this.#setTrouble(reasonOf(error)),
-      )
-    );
+  /** The stage has taken a step. What was begun before it counts for nothing any more. */
+  #onApplied(): void {
+    this.#letGoBefore(this.#holding.step);
+    if (!this.#serving) this.#sayHello();
+    this.#announce();
+    this.#changed();
   }
 
   #announce(): void {
@@ -1059,7 +908,7 @@ class Host implements Role {
         // What is refused (`TypeError`) has changed nothing. Anything else may have left half of it in the sum.
         if (accumulate && !(error instanceof TypeError)) {
           this.#tally.spoil();
-          this.#forgetGradients();
+          this.#stepDuty.forget();
         }
         this.#break(held, reasonOf(error));
       },

@@ -531,6 +531,25 @@ Deno.test("of the states on its disk a host offers those that a quorum has signe
   assert.deepEqual(report, null);
 });
 
+/** The total of the first step, and what is made of it. */
+const AVERAGED: MessageOf<"averaged"> = {
+  kind: "averaged",
+  step: 0,
+  term: 5,
+  round: 0,
+  vector: new Float32Array(1),
+  hash: HASH,
+  squareSum: 0,
+};
+const UPDATE: MessageOf<"apply">["update"] = {
+  total: { term: 5, round: 0 },
+  scale: 1,
+  learningRate: 1,
+  squareSum: 1,
+  lossSum: 1,
+  tokens: 1,
+};
+
 Deno.test("a snapshot is written once its state is proved, with the proof", async () => {
   const saved: StateProof[] = [];
   const hosting = await Hosting.serving({
@@ -550,21 +569,8 @@ Deno.test("a snapshot is written once its state is proved, with the proof", asyn
     replicas: ["other", "own", "third"],
   });
   await hosting.pass(3 * WORK_MS);
-  const averaged = { step: 0, term: 5, round: 0, vector: new Float32Array(1), hash: HASH, squareSum: 0 };
-  hosting.system.tell({ actor: "host" }, { kind: "averaged", ...averaged });
-  hosting.deliver("coordinator", {
-    kind: "apply",
-    term: 5,
-    step: 0,
-    update: {
-      total: { term: 5, round: 0 },
-      scale: 1,
-      learningRate: 1,
-      squareSum: 1,
-      lossSum: 1,
-      tokens: 1,
-    },
-  });
+  hosting.system.tell({ actor: "host" }, AVERAGED);
+  hosting.deliver("coordinator", { kind: "apply", term: 5, step: 0, update: UPDATE });
   await hosting.pass(3 * WORK_MS);
   const [{ message: applied }] = hosting.of("applied");
   assert.deepEqual([applied.certify, saved], [true, []]);
@@ -580,4 +586,14 @@ Deno.test("a snapshot is written once its state is proved, with the proof", asyn
   certify({ replicas, votes });
   await hosting.pass(3 * WORK_MS);
   assert.deepEqual(saved, [{ replicas, votes: [own, ...votes] }]);
+});
+
+Deno.test("a total that a host has not asked for, as it has started again since, is not applied", async () => {
+  const hosting = await Hosting.serving();
+  hosting.system.tell({ actor: "host" }, AVERAGED);
+  hosting.deliver("coordinator", { kind: "apply", term: 5, step: 0, update: UPDATE });
+  await hosting.pass(3 * WORK_MS);
+  assert.deepEqual(hosting.of("applied"), []);
+  assert.equal(hosting.status?.serving, false);
+  assert.match(hosting.status?.trouble ?? "", /the total of step 0 is missing/);
 });
