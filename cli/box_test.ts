@@ -86,6 +86,21 @@ Deno.test({
   },
 });
 
+Deno.test("each thread's room for young objects is bounded in a box", async () => {
+  await using folder = await temporaryFolder();
+  const box: Box = {
+    program: new URL("./fixtures/heap_prober.ts", import.meta.url),
+    args: [],
+    dataDirectory: folder.path,
+    readable: [],
+  };
+  const child = await startInBox(box, { stdout: "piped", stderr: "inherit" });
+  const bytes = JSON.parse(new TextDecoder().decode((await child.output()).stdout));
+  for (const thread of ["main", "worker"]) {
+    assert.ok(bytes[thread] > 0 && bytes[thread] <= 16 * 2 ** 20, `${thread}: ${bytes[thread]} bytes`);
+  }
+});
+
 Deno.test("a path that a comma would part in two is refused", async () => {
   await using folder = await temporaryFolder();
   const dataDirectory = join(folder.path, "a,b");
