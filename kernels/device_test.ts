@@ -195,6 +195,39 @@ for (const { name, open } of DEVICES) {
     await program.dispose();
   });
 
+  test("a graph's own names never meet those that a device gives", async (device) => {
+    // As values, nodes and constants are called somewhere on the way, and what stands before those of others.
+    const names = ["n0", "n1", "n1.1", "c0", "c1", "add#0", "rmsNorm#1", "in:n0", "out:n0", "y", "x"];
+    const builder = new GraphBuilder();
+    let sum = builder.input("start", "f32", ["N", 2]);
+    const gain = builder.input("n", "f32", [2]);
+    for (const name of names) {
+      [sum] = builder.op("add", [builder.input(name, "f32", ["N", 2]), sum]);
+      builder.output(name, sum);
+    }
+    // Needs constants of its own.
+    builder.output("normed", builder.op("rmsNorm", [sum, gain], { epsilon: 1e-6 })[0]);
+    builder.update("n0", sum);
+    const graph = builder.build();
+    const program = await device.compile(graph);
+    using scope = new Scope(device);
+    const inputs: Record<string, Tensor64> = { n: { shape: [2], data: [1, 2] } };
+    for (const [index, name] of ["start", ...names].entries()) {
+      inputs[name] = { shape: [1, 2], data: [2 ** index, -(2 ** index)] };
+    }
+    const given = upload(device, scope, inputs);
+    const results = scope.adoptAll(await program.run(given));
+    const expected = evaluate(graph, inputs);
+    assert.deepEqual(Object.keys(results).sort(), [...names, "normed"].sort());
+    for (const name of names) {
+      const total = 2 ** (names.indexOf(name) + 2) - 1;
+      assert.deepEqual(await values(device, results[name]), [total, -total], name);
+    }
+    assertClose(await device.download(results.normed), expected.normed, 1e-5, "normed");
+    assert.deepEqual(await values(device, given.n0), await values(device, results.x));
+    await program.dispose();
+  });
+
   test("outputs may share a value, or be an input, and are tensors of their own", async (device) => {
     const builder = new GraphBuilder();
     const x = builder.input("x", "f32", ["N"]);

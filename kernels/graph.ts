@@ -97,7 +97,7 @@ export class GraphBuilder {
   readonly #inputs: Value[] = [];
   readonly #nodes: Node[] = [];
   readonly #outputs: Output[] = [];
-  readonly #values = new Map<string, Value>();
+  readonly #values = new Set<Value>();
 
   /**
    * Declares an input.
@@ -106,7 +106,9 @@ export class GraphBuilder {
    * @throws {TypeError} if the name is taken or a size is not a positive integer.
    */
   input(name: string, dataType: DataType, shape: readonly Dimension[]): Value {
-    if (this.#values.has(name)) throw new TypeError(`Cannot add input ${name}: name is taken`);
+    if (this.#inputs.some((input) => input.name === name)) {
+      throw new TypeError(`Cannot add input ${name}: name is taken`);
+    }
     for (const dimension of shape) {
       if (typeof dimension === "string" ? dimension === "" : !isSize(dimension)) {
         throw new TypeError(`Cannot add input ${name}: shape is ${formatShape(shape)}`);
@@ -193,7 +195,9 @@ export class GraphBuilder {
     if (this.#outputs.some(({ updates }) => updates === inputName)) {
       throw new TypeError(`Cannot add ${subject}: it is updated already`);
     }
-    this.#outputs.push({ name: `${inputName}.updated`, value, updates: inputName });
+    const name = `${inputName}.updated`;
+    this.#mustBeFree(name);
+    this.#outputs.push({ name, value, updates: inputName });
   }
 
   /** The graph so far, without ops that no output needs. */
@@ -204,12 +208,12 @@ export class GraphBuilder {
   }
 
   #keep(value: Value): Value {
-    this.#values.set(value.name, value);
+    this.#values.add(value);
     return value;
   }
 
   #mustOwn(subject: string, value: Value): void {
-    if (this.#values.get(value.name) !== value) {
+    if (!this.#values.has(value)) {
       throw new TypeError(`Cannot add ${subject}: ${value.name} is of another graph`);
     }
   }

@@ -49,6 +49,10 @@ Deno.test("what does not fit is refused where it is written", () => {
   refused("Cannot add input y: shape is [0]", (builder) => builder.input("y", "f32", [0]));
   refused("Cannot add input y: shape is [1.5]", (builder) => builder.input("y", "f32", [1.5]));
   refused("Cannot add input y: shape is []", (builder) => builder.input("y", "f32", [""]));
+  refused("Cannot add output x.updated: name is taken", (builder, x) => {
+    builder.output("x.updated", x);
+    builder.update("x", x);
+  });
   refused("Cannot add nonsense: no such op", (builder, x) => builder.append("nonsense", [x]));
   refused("Cannot add toString: no such op", (builder, x) => builder.append("toString", [x]));
   refused("Cannot add add: 1 inputs given, expected 2", (builder, x) => builder.append("add", [x]));

@@ -16,7 +16,7 @@ import { type HostUpdate, hostUpdate } from "../host_update.ts";
 import { checkRowCopy, copyRows } from "../row_copy.ts";
 import { type StoredTensor, TensorStore } from "../tensor_store.ts";
 import { canShareMemory } from "./in_place.ts";
-import { lower, outputName } from "./lower.ts";
+import { inputName, lower, outputName } from "./lower.ts";
 import { encodeModel } from "./model.ts";
 
 /** How ONNX Runtime is to run. */
@@ -100,7 +100,7 @@ export class OnnxDevice implements Device {
     this.#sessions.add(session);
     const inPlace = new Set(
       graph.outputs.filter(({ name, updates }) =>
-        updates !== undefined && canShareMemory(model, updates, outputName(name))
+        updates !== undefined && canShareMemory(model, inputName(updates), outputName(name))
       ),
     );
     return {
@@ -152,7 +152,7 @@ export class OnnxDevice implements Device {
   ): Promise<Record<string, DeviceTensor>> {
     const shapes = bind(graph, given);
     const feeds: Record<string, ort.Tensor> = {};
-    for (const [{ name }, tensor] of given) feeds[name] = runtimeTensor(tensor);
+    for (const [{ name }, tensor] of given) feeds[inputName(name)] = runtimeTensor(tensor);
     const inputs = new Map(graph.inputs.map((value) => [value.name, given.get(value)!]));
     const fetches: Record<string, ort.Tensor> = {};
     const fresh = new Map<Output, StoredTensor>();

@@ -25,7 +25,7 @@ import { type HostUpdate, hostUpdate } from "../host_update.ts";
 import { checkRowCopy, copyRows } from "../row_copy.ts";
 import { elementCount, formatShape } from "../shapes.ts";
 import { gatherInputs } from "../tensor_store.ts";
-import { lower, outputName } from "./lower.ts";
+import { inputName, lower, outputName } from "./lower.ts";
 import { encodeModel, ONNX_TYPE, type OnnxModel } from "./model.ts";
 
 /** Providers that compute on a GPU. */
@@ -207,7 +207,7 @@ export class OnnxGpuDevice implements Device {
   ): Promise<Record<string, DeviceTensor>> {
     const shapes = bind(graph, new Map([...given].map(([value, held]) => [value, bindable(held)])));
     const feeds: Record<string, ort.Tensor> = {};
-    for (const [{ name }, held] of given) feeds[name] = await this.#feed(held, location);
+    for (const [{ name }, held] of given) feeds[inputName(name)] = await this.#feed(held, location);
     const found = await session.run(feeds);
     const inputs = new Map([...given].map(([{ name }, held]) => [name, held]));
     const results: Record<string, DeviceTensor> = {};

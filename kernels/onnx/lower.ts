@@ -10,12 +10,13 @@ import { ONNX_TYPE, type OnnxConstant, type OnnxModel, type OnnxNode, type OnnxV
 import type { OnnxAttribute, OnnxProvider, OnnxWriter } from "./writer.ts";
 
 /**
- * The model of a graph: its inputs and outputs under the same names, updates
- * as outputs under the names that `Graph.outputs` gives them.
+ * The model of a graph: its inputs under {@link inputName}, its outputs under {@link outputName}, updates as
+ * outputs under the names that `Graph.outputs` gives them.
  */
 export function lower(graph: Graph, provider: OnnxProvider = "cpu"): OnnxModel {
-  const writer = new ModelWriter(graph.inputs, provider);
-  const names = new Map<Value, string>(graph.inputs.map((value) => [value, value.name]));
+  const inputs = graph.inputs.map((value) => onnxValue(inputName(value.name), value));
+  const writer = new ModelWriter(inputs, provider);
+  const names = new Map<Value, string>(graph.inputs.map((value) => [value, inputName(value.name)]));
   for (const { op, inputs, outputs, attributes } of graph.nodes) {
     const row: OpRow = OPS[op];
     const written = row.onnx(
@@ -28,13 +29,21 @@ export function lower(graph: Graph, provider: OnnxProvider = "cpu"): OnnxModel {
   }
   for (const { name, value } of graph.outputs) writer.output(name, names.get(value)!);
   return {
-    inputs: graph.inputs.map((value) => onnxValue(value.name, value)),
+    inputs,
     outputs: graph.outputs.map(({ name, value }) => onnxValue(outputName(name), value)),
     ...writer.finish(),
   };
 }
 
-/** Name of a graph's output in its model; inputs and outputs of a model share one name space. */
+/**
+ * Name of a graph's input in its model. All names of a model share one space, and what is between inputs and
+ * outputs has names without a colon.
+ */
+export function inputName(name: string): string {
+  return `in:${name}`;
+}
+
+/** Name of a graph's output in its model. */
 export function outputName(name: string): string {
   return `out:${name}`;
 }
@@ -45,14 +54,14 @@ function onnxValue(name: string, { dataType, shape }: Value): OnnxValue {
 
 class ModelWriter implements OnnxWriter {
   readonly provider: OnnxProvider;
-  readonly #inputs: readonly Value[];
+  readonly #inputs: readonly OnnxValue[];
   readonly #constants = new Map<string, OnnxConstant>();
   readonly #nodes = new Map<string, OnnxNode>();
   /** Names of nodes' outputs that became the model's. */
   readonly #renamed = new Map<string, string>();
   readonly #produced = new Set<string>();
 
-  constructor(inputs: readonly Value[], provider: OnnxProvider) {
+  constructor(inputs: readonly OnnxValue[], provider: OnnxProvider) {
     this.#inputs = inputs;
     this.provider = provider;
   }

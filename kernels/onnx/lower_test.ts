@@ -31,10 +31,24 @@ Deno.test("outputs get their names without a copy, unless one value has two", ()
   const { nodes, outputs } = lower(builder.build());
   assert.deepEqual(outputs.map(({ name }) => name), ["out:a", "out:b", "out:x"]);
   assert.deepEqual(nodes.map(({ operator, inputs, outputs }) => [operator, ...inputs, ...outputs]), [
-    ["Add", "x", "x", "out:a"],
+    ["Add", "in:x", "in:x", "out:a"],
     ["Identity", "out:a", "out:b"],
-    ["Identity", "x", "out:x"],
+    ["Identity", "in:x", "out:x"],
   ]);
+});
+
+Deno.test("no name of a graph is one of its model's own", () => {
+  const builder = new GraphBuilder();
+  const [x, ...others] = ["n0", "n1", "c0", "in:n0", "out:n0", "add#0"].map((name) =>
+    builder.input(name, "f32", ["N", 4])
+  );
+  const gain = builder.input("c1", "f32", [4]);
+  const sum = others.reduce((sum, value) => builder.op("add", [sum, value])[0], x);
+  builder.output("n0", builder.op("rmsNorm", [sum, gain], { epsilon: 1e-6 })[0]);
+  builder.output("n1", sum);
+  const { inputs, constants, nodes } = lower(builder.build());
+  const names = [...inputs, ...constants].map(({ name }) => name).concat(nodes.flatMap((it) => it.outputs));
+  assert.deepEqual(names.filter((name, index) => names.indexOf(name) !== index), []);
 });
 
 Deno.test("equal graphs make equal bytes", () => {
