@@ -33,10 +33,12 @@ export async function weightFilesHere(run: string, manifest: Manifest): Promise<
 
 /** A file of which any part can be read. Its owner closes it. */
 export class FileSource implements ByteSource, Disposable {
+  readonly name: string;
   readonly bytes: number;
   readonly #file: Deno.FsFile;
 
-  private constructor(file: Deno.FsFile, bytes: number) {
+  private constructor(name: string, file: Deno.FsFile, bytes: number) {
+    this.name = name;
     this.#file = file;
     this.bytes = bytes;
   }
@@ -46,7 +48,7 @@ export class FileSource implements ByteSource, Disposable {
     try {
       const file = await Deno.open(path);
       const { size, isFile } = await file.stat();
-      if (isFile) return new FileSource(file, size);
+      if (isFile) return new FileSource(path, file, size);
       file.close();
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
@@ -61,7 +63,9 @@ export class FileSource implements ByteSource, Disposable {
     await this.#file.seek(begin, Deno.SeekMode.Start);
     for (let filled = 0; filled < bytes.length;) {
       const count = await this.#file.read(bytes.subarray(filled));
-      if (count === null) throw new Failure(`Cannot read weights: a file ends before byte ${end}`);
+      if (count === null) {
+        throw new Failure(`Cannot read weights ${this.name}: the file ends before byte ${end}`);
+      }
       filled += count;
     }
     return bytes;

@@ -25,6 +25,8 @@ export interface SafetensorsEntry {
 
 /** Somewhere bytes can be had by their range: a file, say. */
 export interface ByteSource {
+  /** What a person finds it by, if anything. */
+  readonly name?: string;
   /** Length of all of it. */
   readonly bytes: number;
   /** The bytes from `begin` up to, but not with, `end`. */
@@ -62,7 +64,9 @@ export async function readSafetensorsHeader(
   source: ByteSource,
 ): Promise<ReadonlyMap<string, SafetensorsEntry>> {
   const refuse = (why: string): never => {
-    throw new BadSafetensors(`Cannot read safetensors: ${why}`);
+    throw new BadSafetensors(
+      `Cannot read safetensors${source.name === undefined ? "" : ` ${source.name}`}: ${why}`,
+    );
   };
   if (source.bytes < PREFIX_BYTES) refuse(`${source.bytes} bytes are no header`);
   const prefix = await source.read(0, PREFIX_BYTES);
