@@ -84,12 +84,12 @@ export interface Device {
   write(tensor: DeviceTensor, data: Float32Array | Int32Array): void;
   /**
    * Copies row i of `source` over row `rows[i]` of `destination`. Both are seen as lists of rows, as wide
-   * as their last dimension; rows of `source` beyond `rows` are left out. Takes its turn among runs,
-   * writes and downloads, so that nobody has to wait for it before he asks for those.
+   * as the last dimension of `destination`; rows of `source` beyond `rows` are left out. Takes its turn among
+   * runs, writes and downloads, so that nobody has to wait for it before he asks for those.
    *
    * @param rows no row twice. Copied at once.
-   * @throws {TypeError} if one of the tensors was freed or is not `f32`, both are the same, their widths
-   *   differ, or a row is not there.
+   * @throws {TypeError} if one of the tensors was freed or is not `f32`, both are the same, the last
+   *   dimension of `source` is no multiple of a row, or a row is not there.
    */
   copyRows(source: DeviceTensor, destination: DeviceTensor, rows: Int32Array): Promise<void>;
   /** Gives a tensor's memory back. Using it afterwards is a bug and throws. */

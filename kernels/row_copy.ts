@@ -15,13 +15,13 @@ export function checkRowCopy(source: DeviceTensor, destination: DeviceTensor, ro
   for (const { dataType } of [source, destination]) {
     if (dataType !== "f32") refuse(`a tensor is ${dataType}, expected f32`);
   }
-  const width = source.shape.at(-1);
-  if (width === undefined || width !== destination.shape.at(-1)) {
+  const [given, width] = [source, destination].map(({ shape }) => shape.at(-1));
+  if (given === undefined || width === undefined || given % width !== 0) {
     refuse(`source has shape ${formatShape(source.shape)}, destination ${formatShape(destination.shape)}`);
   }
   if (!(rows instanceof Int32Array)) refuse("rows are no Int32Array");
-  const [given, places] = [source, destination].map(({ shape }) => elementCount(shape) / width!);
-  if (rows.length > given) refuse(`${rows.length} are asked for, but source holds ${given}`);
+  const [held, places] = [source, destination].map(({ shape }) => elementCount(shape) / width!);
+  if (rows.length > held) refuse(`${rows.length} are asked for, but source holds ${held}`);
   const seen = new Set<number>();
   for (const row of rows) {
     if (row < 0 || row >= places) refuse(`row is ${row}, expected 0 to ${places - 1}`);
@@ -32,14 +32,12 @@ export function checkRowCopy(source: DeviceTensor, destination: DeviceTensor, ro
 
 /** Copies rows that {@link checkRowCopy} has passed. */
 export function copyRows(
-  source: Contents,
+  source: Contents["data"],
   destination: Contents,
   rows: Int32Array,
 ): void {
-  const width = source.shape.at(-1)!;
-  rows.forEach((row, i) =>
-    destination.data.set(source.data.subarray(i * width, (i + 1) * width), row * width)
-  );
+  const width = destination.shape.at(-1)!;
+  rows.forEach((row, i) => destination.data.set(source.subarray(i * width, (i + 1) * width), row * width));
 }
 
 interface Contents {

@@ -1,8 +1,8 @@
 /**
- * Who keeps what where in a pool of keys and values: a session takes rows in
- * blocks, anywhere in the pool, so that sessions grow and end in any order and
- * no room is lost between them (Kwon et al., 2023). Pure bookkeeping: it holds
- * no keys and no values.
+ * Who keeps what where in a pool of keys and values: a session takes blocks,
+ * anywhere in the pool, so that sessions grow and end in any order and no room
+ * is lost between them (Kwon et al., 2023). Pure bookkeeping: it holds no keys
+ * and no values.
  */
 
 import { CacheFull } from "./sessions.ts";
@@ -10,15 +10,15 @@ import { CacheFull } from "./sessions.ts";
 /** Positions of one block. */
 export const BLOCK_TOKENS = 32;
 
-/** Row that no session ever takes: what a run reads of it is as it was in the beginning. */
-export const SPARE_ROW = 0;
+/** Block that no session ever takes: what a run reads of it is as it was in the beginning. */
+export const SPARE_BLOCK = 0;
 
 /** One session's share of the pool. */
 export interface KeptSession {
   readonly key: string;
   /** Tokens of which keys and values are kept. */
   readonly tokens: number;
-  /** Where, in the order of the text. */
+  /** Of the pool, in the order of the text. */
   readonly blocks: readonly number[];
 }
 
@@ -28,7 +28,7 @@ export class CacheBlocks {
   readonly #sessions = new Map<string, KeptSession & { tokens: number; blocks: number[] }>();
   /** Blocks that were given back. Those from `#touched` on were never taken. */
   readonly #returned: number[] = [];
-  #touched = 0;
+  #touched = SPARE_BLOCK + 1;
 
   /** @param capacity blocks that may be taken at once. */
   constructor(capacity: number) {
@@ -50,13 +50,14 @@ export class CacheBlocks {
     return this.#sessions.size;
   }
 
-  /** Rows that the pool must have: one more than the greatest that was ever taken. */
-  get rows(): number {
-    return 1 + this.#touched * BLOCK_TOKENS;
+  /** Blocks that the pool must have: one more than the greatest that was ever taken. */
+  get poolBlocks(): number {
+    return this.#touched;
   }
 
   /**
    * Cuts sessions off and makes room for new tokens of each: of all of them, or of none.
+   * Tells which of the blocks that are taken for them others have used.
    *
    * @param sequences a session that keeps less than `position` tokens is not continued; one that begins at 0 is new.
    * @param tokens new ones of each.
@@ -66,7 +67,7 @@ export class CacheBlocks {
   extend(
     sequences: readonly { readonly key: string; readonly position: number }[],
     tokens: number,
-  ): readonly KeptSession[] {
+  ): { readonly kept: readonly KeptSession[]; readonly used: readonly number[] } {
     let missing = 0;
     const named = new Set<string>();
     for (const { key, position } of sequences) {
@@ -87,15 +88,19 @@ export class CacheBlocks {
     }
     // What is cut off may be another's room.
     for (const { key, position } of sequences) this.#cutOff(key, position, blocksOf(position + tokens));
-    return sequences.map(({ key, position }) => {
+    const used: number[] = [];
+    const kept = sequences.map(({ key, position }) => {
       const session = this.#sessions.get(key) ?? { key, tokens: 0, blocks: [] };
       this.#sessions.set(key, session);
       session.tokens = position + tokens;
       while (session.blocks.length < blocksOf(session.tokens)) {
-        session.blocks.push(this.#returned.pop() ?? this.#touched++);
+        const block = this.#returned.pop();
+        if (block !== undefined) used.push(block);
+        session.blocks.push(block ?? this.#touched++);
       }
       return session;
     });
+    return { kept, used };
   }
 
   /** Frees what a session keeps; nothing happens if there is none. */
@@ -114,7 +119,7 @@ export class CacheBlocks {
   }
 
   get #free(): number {
-    return this.#capacity - this.#touched + this.#returned.length;
+    return this.#capacity - (this.#touched - 1) + this.#returned.length;
   }
 
   /** @param blocks that are left to it. */
@@ -131,12 +136,14 @@ export class CacheBlocks {
 }
 
 /**
- * Rows of a session's positions.
+ * Where the heads of a session's positions lie in a pool `[blocks, heads, BLOCK_TOKENS]`: position by position,
+ * head by head.
  *
- * @param into receives them.
+ * @param into receives them, from `offset` on.
  */
-export function sessionRows(
+export function headRows(
   { blocks }: KeptSession,
+  heads: number,
   begin: number,
   end: number,
   into: Int32Array,
@@ -144,10 +151,13 @@ export function sessionRows(
 ): void {
   for (let position = begin; position < end; position++) {
     const block = blocks[Math.floor(position / BLOCK_TOKENS)];
-    into[offset + position - begin] = SPARE_ROW + 1 + block * BLOCK_TOKENS + position % BLOCK_TOKENS;
+    for (let head = 0; head < heads; head++) {
+      into[offset++] = (block * heads + head) * BLOCK_TOKENS + position % BLOCK_TOKENS;
+    }
   }
 }
 
-function blocksOf(tokens: number): number {
+/** Blocks that so many tokens take. */
+export function blocksOf(tokens: number): number {
   return Math.ceil(tokens / BLOCK_TOKENS);
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { BLOCK_TOKENS, CacheBlocks, type KeptSession, sessionRows, SPARE_ROW } from "./cache_blocks.ts";
+import { BLOCK_TOKENS, CacheBlocks, headRows, type KeptSession, SPARE_BLOCK } from "./cache_blocks.ts";
 import { CacheFull } from "./sessions.ts";
 
 const CAPACITY = 6;
@@ -17,9 +17,12 @@ const call = fc.oneof(
   fc.constant("clear" as const),
 );
 
+const HEADS = 2;
+
+/** Where the heads of its positions lie. */
 function rowsOf(session: KeptSession): number[] {
-  const rows = new Int32Array(session.tokens);
-  sessionRows(session, 0, session.tokens, rows, 0);
+  const rows = new Int32Array(session.tokens * HEADS);
+  headRows(session, HEADS, 0, session.tokens, rows, 0);
   return [...rows];
 }
 
@@ -28,8 +31,9 @@ Deno.test("whatever is called, no row is anybody's twice, what is kept stays whe
   fc.assert(
     fc.property(fc.array(call, { maxLength: 40 }), (calls) => {
       const blocks = new CacheBlocks(CAPACITY);
-      /** What each session should keep, and the rows of that. */
+      /** What each session should keep, and the rows of that: HEADS for each position. */
       const expected = new Map<string, number[]>();
+      const tokensOf = (key: string) => (expected.get(key)?.length ?? 0) / HEADS;
       for (const call of calls) {
         if (call === "clear") {
           blocks.clear();
@@ -40,11 +44,11 @@ Deno.test("whatever is called, no row is anybody's twice, what is kept stays whe
         } else {
           const sequences = call.sequences.map(({ key, position }) => ({
             key,
-            position: call.anywhere ? position : Math.min(position, expected.get(key)?.length ?? 0),
+            position: call.anywhere ? position : Math.min(position, tokensOf(key)),
           }));
           const twice = new Set(sequences.map(({ key }) => key)).size < sequences.length;
-          const lacking = sequences.some(({ key, position }) => position > (expected.get(key)?.length ?? 0));
-          const after = new Map([...expected].map(([key, { length }]) => [key, length]));
+          const lacking = sequences.some(({ key, position }) => position > tokensOf(key));
+          const after = new Map([...expected.keys()].map((key) => [key, tokensOf(key)]));
           for (const { key, position } of sequences) after.set(key, position + call.tokens);
           const taken = [...after.values()].reduce(
             (sum, tokens) => sum + Math.ceil(tokens / BLOCK_TOKENS),
@@ -56,13 +60,13 @@ Deno.test("whatever is called, no row is anybody's twice, what is kept stays whe
             full++;
             assert.throws(() => blocks.extend(sequences, call.tokens), CacheFull);
           } else {
-            for (const session of blocks.extend(sequences, call.tokens)) {
+            for (const session of blocks.extend(sequences, call.tokens).kept) {
               const rows = rowsOf(session);
               const { position } = sequences.find(({ key }) => key === session.key)!;
-              assert.equal(rows.length, position + call.tokens);
+              assert.equal(rows.length, (position + call.tokens) * HEADS);
               assert.deepEqual(
-                rows.slice(0, position),
-                (expected.get(session.key) ?? []).slice(0, position),
+                rows.slice(0, position * HEADS),
+                (expected.get(session.key) ?? []).slice(0, position * HEADS),
               );
               expected.set(session.key, rows);
             }
@@ -70,10 +74,11 @@ Deno.test("whatever is called, no row is anybody's twice, what is kept stays whe
         }
         const rows = [...expected.values()].flat();
         assert.equal(new Set(rows).size, rows.length);
-        assert.ok(rows.every((row) => row !== SPARE_ROW && row > 0 && row < blocks.rows));
-        assert.ok(blocks.rows <= 1 + blocks.capacityTokens);
+        const spared = (SPARE_BLOCK + 1) * HEADS * BLOCK_TOKENS;
+        assert.ok(rows.every((row) => row >= spared && row < blocks.poolBlocks * HEADS * BLOCK_TOKENS));
+        assert.ok(blocks.poolBlocks <= 1 + CAPACITY);
         const taken = [...expected.values()].reduce(
-          (sum, { length }) => sum + Math.ceil(length / BLOCK_TOKENS),
+          (sum, { length }) => sum + Math.ceil(length / HEADS / BLOCK_TOKENS),
           0,
         );
         assert.equal(blocks.roomTokens, (CAPACITY - taken) * BLOCK_TOKENS);
@@ -87,12 +92,23 @@ Deno.test("whatever is called, no row is anybody's twice, what is kept stays whe
 
 Deno.test("a session that begins anew is not the one that ended", () => {
   const blocks = new CacheBlocks(2);
-  const [first] = blocks.extend([{ key: "a", position: 0 }], 40);
-  const [second] = blocks.extend([{ key: "a", position: 0 }], 3);
+  const { kept: [first] } = blocks.extend([{ key: "a", position: 0 }], 40);
+  const { kept: [second] } = blocks.extend([{ key: "a", position: 0 }], 3);
   blocks.endThis(first);
   assert.equal(blocks.count, 1);
   blocks.endThis(second);
   assert.equal(blocks.count, 0);
+});
+
+Deno.test("blocks that others have used are told, and no others", () => {
+  const blocks = new CacheBlocks(3);
+  const { kept: [first], used } = blocks.extend([{ key: "a", position: 0 }], 2 * BLOCK_TOKENS);
+  assert.deepEqual(used, []);
+  const taken = [...first.blocks];
+  blocks.end("a");
+  const second = blocks.extend([{ key: "b", position: 0 }], 3 * BLOCK_TOKENS);
+  assert.deepEqual(second.used.toSorted(), taken.toSorted());
+  assert.deepEqual(blocks.extend([{ key: "b", position: 5 }], 1).used, [], "its own");
 });
 
 Deno.test("errors say what is there", () => {

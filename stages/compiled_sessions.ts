@@ -13,7 +13,7 @@ import {
   Scope,
 } from "../kernels/mod.ts";
 import type { Manifest, Slice } from "../run/mod.ts";
-import { BLOCK_TOKENS, CacheBlocks, type KeptSession, sessionRows } from "./cache_blocks.ts";
+import { BLOCK_TOKENS, blocksOf, CacheBlocks, headRows, type KeptSession } from "./cache_blocks.ts";
 import { checkFinite, checkRange, checkTensor, mustLeaveFinite } from "./checks.ts";
 import { cacheNames, Port, sessionGraph, SessionPort } from "./decoder.ts";
 import { drawToken } from "./draw.ts";
@@ -26,8 +26,8 @@ const SEQUENCES_MAX = 1024;
 const RUN_TOKENS_MAX = 16_384;
 /** Bytes of keys and values that a stage keeps, where nobody says how many. */
 export const CACHE_BYTES = 256 * 2 ** 20;
-/** Rows that a pool begins with. It doubles when they are taken. */
-const POOL_ROWS = 1 + 16 * BLOCK_TOKENS;
+/** Blocks that a pool begins with. It doubles when they are taken. */
+const POOL_BLOCKS = 1 + 16;
 
 /** What sessions share with their stage. */
 export interface CompiledSessionsOptions {
@@ -48,7 +48,7 @@ export interface CompiledSessionsOptions {
 /** Keys and values of all layers, by their names in the graph. */
 interface Pools {
   readonly tensors: Readonly<Record<string, DeviceTensor>>;
-  readonly rows: number;
+  readonly blocks: number;
 }
 
 /** A run whose arguments fit. */
@@ -64,20 +64,18 @@ export class CompiledSessions implements Sessions {
   readonly #options: CompiledSessionsOptions;
   readonly #blocks: CacheBlocks;
   readonly #layers: readonly ReturnType<typeof cacheNames>[];
-  /** Width of a row of a pool: Hkv·D. */
-  readonly #width: number;
   #pools: Pools | undefined;
   #runs = 0;
 
   constructor(options: CompiledSessionsOptions) {
     this.#options = options;
     const { slice: { firstLayer, endLayer }, manifest: { model }, cacheBytes } = options;
+    const { keyValueHeads, headWidth } = model;
     this.#layers = Array.from(
       { length: endLayer - firstLayer },
       (_, place) => cacheNames(firstLayer + place),
     );
-    this.#width = model.keyValueHeads * model.headWidth;
-    const tokenBytes = this.#layers.length * 2 * this.#width * 4;
+    const tokenBytes = this.#layers.length * 2 * keyValueHeads * headWidth * 4;
     this.#blocks = new CacheBlocks(Math.floor(cacheBytes / (tokenBytes * BLOCK_TOKENS)));
   }
 
@@ -100,10 +98,10 @@ export class CompiledSessions implements Sessions {
       const action = `Cannot continue ${run.sequences.length} sessions`;
       this.#options.mustBeWhole(action);
       const checked = this.#check(action, run);
-      const kept = this.#blocks.extend(run.sequences, checked.tokens);
+      const { kept, used } = this.#blocks.extend(run.sequences, checked.tokens);
       const failed = () => kept.forEach((session) => this.#blocks.endThis(session));
       try {
-        const { arrives } = await this.#compute(action, checked, kept);
+        const { arrives } = await this.#compute(action, checked, kept, used);
         return { result: arrives, failed };
       } catch (error) {
         failed();
@@ -140,9 +138,10 @@ export class CompiledSessions implements Sessions {
     action: string,
     run: CheckedRun,
     kept: readonly KeptSession[],
+    used: readonly number[],
   ): Promise<{ readonly arrives: Promise<SessionResult> }> {
     const { device, manifest: { model }, slice, parameters } = this.#options;
-    const pools = await this.#poolsOf(this.#blocks.rows);
+    const pools = await this.#poolsOf(this.#blocks.poolBlocks);
     const wanted = run.sequences.flatMap(({ draw }, place) => draw ? [{ place, draw }] : []);
     const shape = { wanted: wanted.length > 0, single: run.tokens === 1 };
     const program = await this.#options.program(
@@ -150,17 +149,35 @@ export class CompiledSessions implements Sessions {
       () => sessionGraph(model, slice, shape),
     );
     using scope = new Scope(device);
+    const cleared = this.#clearBlocks(scope, pools, used);
     const given = this.#upload(scope, run, kept, wanted.map(({ place }) => place));
     const yielded = scope.adoptAll(await program.run({ ...parameters, ...pools.tensors, ...given }));
 
-    const rows = newRows(run, kept);
+    const rows = newRows(run, kept, model.keyValueHeads);
     const copied = this.#layers.flatMap((names) => [
       device.copyRows(yielded[names.keys], pools.tensors[names.pastKeys], rows),
       device.copyRows(yielded[names.values], pools.tensors[names.pastValues], rows),
     ]);
     const result = this.#result(action, run, yielded, wanted);
     // Wrapped, as the turn ends before it arrives.
-    return { arrives: Promise.all([result, ...copied]).then(([result]) => result) };
+    return { arrives: Promise.all([result, ...cleared, ...copied]).then(([result]) => result) };
+  }
+
+  /** Whatever was kept there, finite or not, is nothing that another session may meet. */
+  #clearBlocks(scope: Scope, { tensors }: Pools, used: readonly number[]): Promise<void>[] {
+    if (used.length === 0) return [];
+    const { device, manifest: { model: { keyValueHeads, headWidth } } } = this.#options;
+    const blockRows = keyValueHeads * BLOCK_TOKENS;
+    const rows = new Int32Array(used.length * blockRows);
+    used.forEach((block, place) => {
+      for (let row = 0; row < blockRows; row++) rows[place * blockRows + row] = block * blockRows + row;
+    });
+    const zeros = scope.adopt(device.upload({
+      dataType: "f32",
+      shape: [rows.length, headWidth],
+      data: new Float32Array(rows.length * headWidth),
+    }));
+    return Object.values(tensors).map((pool) => device.copyRows(zeros, pool, rows));
   }
 
   async #result(
@@ -198,12 +215,11 @@ export class CompiledSessions implements Sessions {
   ): Record<string, DeviceTensor> {
     const { device, slice, manifest: { model } } = this.#options;
     const longest = sequences.reduce((longest, { position }) => Math.max(longest, position), 1);
-    // Few sizes: a device settles anew for each what lies where.
-    const width = Math.ceil(longest / BLOCK_TOKENS) * BLOCK_TOKENS;
+    const named = blocksOf(longest);
     const positions = new Int32Array(count * tokens);
-    const rows = new Int32Array(count * width); // SPARE_ROW where nothing is
+    const blocks = new Int32Array(count * named); // SPARE_BLOCK where nothing is
     sequences.forEach(({ position }, place) => {
-      sessionRows(kept[place], 0, position, rows, place * width);
+      blocks.set(kept[place].blocks.slice(0, blocksOf(position)), place * named);
       for (let token = 0; token < tokens; token++) positions[place * tokens + token] = position + token;
     });
     const integers = (shape: readonly number[], data: Int32Array) =>
@@ -212,7 +228,7 @@ export class CompiledSessions implements Sessions {
     return {
       [slice.embedding ? Port.tokens : Port.hidden]: scope.adopt(device.upload({ ...input, shape })),
       [Port.positions]: integers([count * tokens], positions),
-      [SessionPort.rows]: integers([count, width], rows),
+      [SessionPort.blocks]: integers([count, named], blocks),
       [SessionPort.lengths]: integers([count], Int32Array.from(sequences, ({ position }) => position)),
       ...(wanted.length > 0 && {
         [SessionPort.at]: integers(
@@ -223,27 +239,32 @@ export class CompiledSessions implements Sessions {
     };
   }
 
-  /** Pools of at least so many rows, with all that is kept. */
-  async #poolsOf(rows: number): Promise<Pools> {
+  /** Pools of at least so many blocks, with all that is kept. */
+  async #poolsOf(blocks: number): Promise<Pools> {
     const old = this.#pools;
-    if (old && old.rows >= rows) return old;
-    const { device } = this.#options;
-    const grown = Math.min(Math.max(POOL_ROWS, rows, 2 * (old?.rows ?? 0)), 1 + this.capacityTokens);
+    if (old && old.blocks >= blocks) return old;
+    const { device, manifest: { model: { keyValueHeads, headWidth } } } = this.#options;
+    const grown = Math.min(
+      Math.max(POOL_BLOCKS, blocks, 2 * (old?.blocks ?? 0)),
+      1 + this.capacityTokens / BLOCK_TOKENS,
+    );
+    const shape = [grown, keyValueHeads, BLOCK_TOKENS, headWidth];
     const zeros: HostTensor = {
       dataType: "f32",
-      shape: [grown, this.#width],
-      data: new Float32Array(grown * this.#width),
+      shape,
+      data: new Float32Array(shape.reduce((product, size) => product * size)),
     };
     using scope = new Scope(device);
     const names = this.#layers.flatMap(({ pastKeys, pastValues }) => [pastKeys, pastValues]);
     const tensors = Object.fromEntries(names.map((name) => [name, scope.adopt(device.upload(zeros))]));
     if (old) {
-      const all = Int32Array.from({ length: old.rows }, (_, row) => row);
+      const rows = old.blocks * keyValueHeads * BLOCK_TOKENS;
+      const all = Int32Array.from({ length: rows }, (_, row) => row);
       await Promise.all(names.map((name) => device.copyRows(old.tensors[name], tensors[name], all)));
       for (const tensor of Object.values(old.tensors)) device.free(tensor);
     }
     for (const tensor of Object.values(tensors)) scope.release(tensor);
-    this.#pools = { tensors, rows: grown };
+    this.#pools = { tensors, blocks: grown };
     return this.#pools;
   }
 
@@ -286,11 +307,11 @@ export class CompiledSessions implements Sessions {
   }
 }
 
-/** Rows of a run's new tokens, one session after the other. */
-function newRows({ sequences, tokens }: CheckedRun, kept: readonly KeptSession[]): Int32Array {
-  const rows = new Int32Array(sequences.length * tokens);
+/** Where the heads of a run's new tokens go in a pool, one session after the other. */
+function newRows({ sequences, tokens }: CheckedRun, kept: readonly KeptSession[], heads: number): Int32Array {
+  const rows = new Int32Array(sequences.length * tokens * heads);
   sequences.forEach(({ position }, place) =>
-    sessionRows(kept[place], position, position + tokens, rows, place * tokens)
+    headRows(kept[place], heads, position, position + tokens, rows, place * tokens * heads)
   );
   return rows;
 }

@@ -8,6 +8,7 @@
 
 import { type Dimension, type Graph, GraphBuilder, type Value } from "../kernels/mod.ts";
 import type { ModelConfig, Slice } from "../run/mod.ts";
+import { BLOCK_TOKENS } from "./cache_blocks.ts";
 import { EMBEDDING, FINAL_NORM, HEAD, layerNames, stageLayout } from "./parameters.ts";
 
 /** Names of a slice's inputs and outputs, besides its parameters. */
@@ -30,15 +31,15 @@ export const Port = {
 
 /** Names of a slice's inputs for sessions, besides those. Tokens and hidden states are `[1, N]` and `[1, N, C]`. */
 export const SessionPort = {
-  /** i32 `[B, S]`: rows of the pools for each position of a sequence; beyond its length, any. */
-  rows: "rows",
+  /** i32 `[B, S]`: blocks of the pools, in the order of a sequence's positions; beyond its length, any. */
+  blocks: "blocks",
   /** i32 `[B]`: positions that a sequence has behind it. */
   lengths: "lengths",
   /** i32 `[W]`: of the N new tokens those whose logits `[1, W, V]` are wanted. */
   at: "at",
 } as const;
 
-/** Names of what a layer reads of its pools, f32 `[R, Hkv·D]`, and yields for them, f32 `[1, N, Hkv·D]`. */
+/** Names of what a layer reads of its pools, f32 `[P, Hkv, L, D]`, and yields for them, f32 `[1, N, Hkv·D]`. */
 export function cacheNames(layer: number) {
   return {
     pastKeys: `pastKeys.${layer}`,
@@ -88,7 +89,7 @@ export function decoderGraph(model: ModelConfig, slice: Slice, ending: Ending): 
 
 /**
  * The graph of a slice for sessions: N = B·T new tokens of B of them, one sequence after the other, whose
- * past keys and values lie in rows of a pool for each layer.
+ * past keys and values lie in a pool for each layer, in blocks of L positions.
  *
  * @param options.wanted whether the last slice is to yield logits, of the rows at {@link SessionPort.at}.
  * @param options.single whether T is 1, for which devices may have a shorter way.
@@ -100,9 +101,9 @@ export function sessionGraph(
 ): Graph {
   const writing = begin(model, slice);
   const { builder } = writing;
-  const rows = builder.input(SessionPort.rows, "i32", ["B", "S"]);
+  const blocks = builder.input(SessionPort.blocks, "i32", ["B", "S"]);
   const lengths = builder.input(SessionPort.lengths, "i32", ["B"]);
-  const pool = ["R", model.keyValueHeads * model.headWidth];
+  const pool = ["P", model.keyValueHeads, BLOCK_TOKENS, model.headWidth];
   const attention = headsOf(model);
   const hidden = layers(writing, model, slice, [1, single ? "B" : "N"], ({ query, key, value, layer }) => {
     const names = cacheNames(layer);
@@ -112,7 +113,7 @@ export function sessionGraph(
     const pastValues = builder.input(names.pastValues, "f32", pool);
     return builder.op(
       "cachedAttention",
-      [query, key, value, pastKeys, pastValues, rows, lengths],
+      [query, key, value, pastKeys, pastValues, blocks, lengths],
       attention,
     )[0];
   });

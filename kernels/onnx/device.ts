@@ -74,7 +74,7 @@ export class OnnxDevice implements Device {
     const to = this.#store.find("Cannot copy rows into tensor", destination);
     checkRowCopy(from, to, rows);
     const own = rows.slice();
-    await this.#inTurn([from, to], () => copyRows(from, to, own));
+    await this.#inTurn([from, to], () => copyRows(from.data, to, own));
   }
 
   free(tensor: DeviceTensor): void {

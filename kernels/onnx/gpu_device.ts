@@ -250,17 +250,16 @@ export class OnnxGpuDevice implements Device {
   /** Where the destination lies: on the GPU that is a new tensor, as no run of the runtime writes over an old one. */
   async #copyRows(from: Held, to: Held, rows: Int32Array): Promise<void> {
     if (rows.length === 0) return;
-    const { shape } = from;
     if (to.host !== undefined) {
-      return copyRows({ shape, data: await this.#fetch(from) }, { shape: to.shape, data: to.host }, rows);
+      return copyRows(await this.#fetch(from), { shape: to.shape, data: to.host }, rows);
     }
-    const key = `scatter ${to.shape.length} ${shape.at(-1)}`;
+    const width = to.shape.at(-1)!;
+    const key = `scatter ${to.shape.length} ${width}`;
     let scatter = this.#copiers.get(key);
     if (scatter === undefined) {
-      const model = scatterModel(to.shape.length, shape.at(-1)!);
+      const model = scatterModel(to.shape.length, width);
       this.#copiers.set(key, scatter = this.#open(model, { y: "gpu-buffer" }, false));
     }
-    const width = shape.at(-1)!;
     const data = await this.#fetch(from);
     const update = new ort.Tensor(
       "float32",

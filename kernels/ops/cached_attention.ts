@@ -1,16 +1,18 @@
 /**
  * Attention of new positions over what their sequences have said before, whose
- * keys and values lie in rows of a pool (Kwon et al., 2023): a batch of
+ * keys and values lie in blocks of a pool (Kwon et al., 2023): a batch of
  * sequences of any lengths that each go on by T positions. What of the softmax
  * and of grouped heads is said in `attention.ts` holds here too.
  *
- * Query t of sequence b sees its `lengths[b]` past positions and the new ones
- * from 0 to t. Rows beyond a length are never weighed, but some devices
- * multiply them by zero: they must name rows of finite numbers.
+ * A block holds L positions head by head, so that what a head reads lies
+ * together. Query t of sequence b sees its `lengths[b]` past positions and the
+ * new ones from 0 to t. What blocks hold beyond a length is never weighed, but
+ * some devices multiply it by zero: it must be finite.
  *
  * Shapes, with N = B·T, a sequence's new positions one after the other:
- * `q [1, N, H·D]`, `k` and `v [1, N, Hkv·D]`, `pastKeys` and `pastValues [R, Hkv·D]`,
- * `rows [B, S]` (i32, 0 … R−1), `lengths [B]` (i32, 0 … S) → `y [1, N, H·D]`.
+ * `q [1, N, H·D]`, `k` and `v [1, N, Hkv·D]`, `pastKeys` and
+ * `pastValues [P, Hkv, L, D]`, `blocks [B, S]` (i32, 0 … P−1), `lengths [B]`
+ * (i32, 0 … S·L) → `y [1, N, H·D]`.
  */
 
 import { defineOp, floats, integers } from "../op.ts";
@@ -20,8 +22,13 @@ import { attendToPast } from "./cached_attention_onnx.ts";
 import { attendToPool } from "./cached_attention_webgpu.ts";
 
 const rule = shapeRule<AttentionAttributes>(
-  "1 N Q, 1 N K, 1 N K, R K, R K, B S, B -> 1 N Q",
-  ({ heads, keyValueHeads, headWidth }) => ({ Q: heads * headWidth, K: keyValueHeads * headWidth }),
+  "1 N Q, 1 N K, 1 N K, P G L D, P G L D, B S, B -> 1 N Q",
+  ({ heads, keyValueHeads, headWidth }) => ({
+    Q: heads * headWidth,
+    K: keyValueHeads * headWidth,
+    G: keyValueHeads,
+    D: headWidth,
+  }),
 );
 
 export const cachedAttention = defineOp({
@@ -31,7 +38,7 @@ export const cachedAttention = defineOp({
     floats("v"),
     floats("pastKeys"),
     floats("pastValues"),
-    integers("rows"),
+    integers("blocks"),
     integers("lengths"),
   ],
   outputs: ["y"],
@@ -47,16 +54,17 @@ export const cachedAttention = defineOp({
     }
     return outputs;
   },
-  integerRange: ([, , , pastKeys, , rows], _attributes, name) => ({
+  integerRange: ([, , , [count, , positions], , [, named]], _attributes, name) => ({
     minimum: 0,
-    maximum: name === "rows" ? pastKeys[0] - 1 : rows[1],
+    maximum: name === "blocks" ? count - 1 : named * positions,
   }),
-  reference([q, k, v, pastKeys, pastValues, rows, lengths], [y], { heads, keyValueHeads, headWidth }) {
-    const [batch, capacity] = rows.shape;
+  reference([q, k, v, pastKeys, pastValues, blocks, lengths], [y], { heads, keyValueHeads, headWidth }) {
+    const [batch, named] = blocks.shape;
+    const positions = pastKeys.shape[2];
     const length = q.shape[1] / batch;
     const scale = 1 / Math.sqrt(headWidth);
     const group = heads / keyValueHeads;
-    const scores = new Float64Array(capacity + length);
+    const scores = new Float64Array(named * positions + length);
     const sums = new Float64Array(headWidth);
     for (let b = 0; b < batch; b++) {
       const past = lengths.data[b];
@@ -64,8 +72,9 @@ export const cachedAttention = defineOp({
         const keyHead = Math.floor(h / group);
         /** Where key and value s of the sequence begin, among past ones or among new ones. */
         const placeOf = (s: number) => {
-          const row = s < past ? rows.data[b * capacity + s] : b * length + s - past;
-          return (row * keyValueHeads + keyHead) * headWidth;
+          if (s >= past) return ((b * length + s - past) * keyValueHeads + keyHead) * headWidth;
+          const block = blocks.data[b * named + Math.floor(s / positions)];
+          return ((block * keyValueHeads + keyHead) * positions + s % positions) * headWidth;
         };
         for (let t = 0; t < length; t++) {
           const query = ((b * length + t) * heads + h) * headWidth;

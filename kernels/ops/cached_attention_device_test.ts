@@ -16,11 +16,11 @@ import { randomFrom } from "../testing/random.ts";
 import { assertClose, type Tensor64 } from "../testing/tensor64.ts";
 import type { AttentionAttributes } from "./attention.ts";
 
-/** Rows of the pool, of which each text has some, anywhere. */
-const POOL = 512;
+/** Blocks of the pool, of which each text has some, anywhere. */
+const POOL = 64;
 
-/** Capacities are rounded up to this, as sessions round them. */
-const BLOCK = 32;
+/** Positions of a block. */
+const BLOCK = 8;
 
 /** Texts, and how they are cut into pieces. */
 interface Plan {
@@ -68,8 +68,9 @@ interface Text {
   readonly q: Tensor64;
   readonly k: Tensor64;
   readonly v: Tensor64;
-  /** Its rows of the pool, position by position. */
-  readonly rows: readonly number[];
+  readonly length: number;
+  /** Its blocks of the pool. */
+  readonly blocks: readonly number[];
   past: number;
   readonly y: number[];
 }
@@ -83,32 +84,37 @@ async function check(device: Device, { sizes, texts: lengths, pieceMax, scale, s
     q: draw.floats(1, length, heads * headWidth),
     k: draw.floats(1, length, keyValueHeads * headWidth),
     v: draw.floats(1, length, keyValueHeads * headWidth),
-    rows: free.splice(0, length),
+    length,
+    blocks: free.splice(0, Math.ceil(length / BLOCK)),
     past: 0,
     y: [],
   }));
   using scope = new Scope(device);
-  const program = await device.compile(cached(sizes));
+  const programs = {
+    any: await device.compile(cached(sizes, "N")),
+    // Every text by one position, for which devices may have a shorter way.
+    single: await device.compile(cached(sizes, "B")),
+  };
   const pool = () =>
     scope.adopt(device.upload({
       dataType: "f32",
-      shape: [POOL, keyValueHeads * headWidth],
-      data: new Float32Array(POOL * keyValueHeads * headWidth),
+      shape: [POOL, keyValueHeads, BLOCK, headWidth],
+      data: new Float32Array(POOL * keyValueHeads * BLOCK * headWidth),
     }));
   const pools = { pastKeys: pool(), pastValues: pool() };
   for (;;) {
-    const open = texts.filter(({ past, rows }) => past < rows.length);
+    const open = texts.filter(({ past, length }) => past < length);
     if (open.length === 0) break;
     const piece = 1 + Math.floor(random() * pieceMax);
-    const fit = open.filter(({ past, rows }) => past + piece <= rows.length);
+    const fit = open.filter(({ past, length }) => past + piece <= length);
     if (fit.length === 0) {
-      await extend(device, program, pools, [open[0]], open[0].rows.length - open[0].past);
+      await extend(device, programs, sizes, pools, [open[0]], open[0].length - open[0].past);
     } else {
       const some = fit.filter(() => random() < 0.7);
-      await extend(device, program, pools, some.length > 0 ? some : [fit[0]], piece);
+      await extend(device, programs, sizes, pools, some.length > 0 ? some : [fit[0]], piece);
     }
   }
-  await program.dispose();
+  for (const program of Object.values(programs)) await program.dispose();
   texts.forEach(({ q, k, v, y }, i) => {
     const whole = evaluate(attentionGraph(sizes), { q, k, v });
     assertClose({ shape: q.shape, data: y }, whole.y, 1e-4, `text ${i}`, scale);
@@ -118,7 +124,8 @@ async function check(device: Device, { sizes, texts: lengths, pieceMax, scale, s
 /** One run that continues these texts, each by `piece` positions, and keeps what it adds. */
 async function extend(
   device: Device,
-  program: Program,
+  programs: { readonly any: Program; readonly single: Program },
+  sizes: AttentionAttributes,
   pools: { readonly pastKeys: DeviceTensor; readonly pastValues: DeviceTensor },
   texts: readonly Text[],
   piece: number,
@@ -140,17 +147,26 @@ async function extend(
     return upload("f32", [1, texts.length * piece, width], numbers);
   };
   const given = { q: added("q"), k: added("k"), v: added("v") };
-  const capacity = Math.ceil(Math.max(1, ...texts.map(({ past }) => past)) / BLOCK) * BLOCK;
-  const rows = texts.flatMap(({ rows, past }) =>
-    Array.from({ length: capacity }, (_, s) => s < past ? rows[s] : 0)
+  const named = Math.ceil(Math.max(1, ...texts.map(({ past }) => past)) / BLOCK);
+  const blocks = texts.flatMap(({ blocks, past }) =>
+    Array.from({ length: named }, (_, s) => s * BLOCK < past ? blocks[s] : 0)
   );
-  const { y } = await program.run({
+  const { y } = await (piece === 1 ? programs.single : programs.any).run({
     ...given,
     ...pools,
-    rows: upload("i32", [texts.length, capacity], rows),
+    blocks: upload("i32", [texts.length, named], blocks),
     lengths: upload("i32", [texts.length], texts.map(({ past }) => past)),
   });
-  const places = Int32Array.from(texts.flatMap(({ rows, past }) => rows.slice(past, past + piece)));
+  const { keyValueHeads } = sizes;
+  const places = Int32Array.from(
+    texts.flatMap(({ blocks, past }) =>
+      Array.from({ length: piece * keyValueHeads }, (_, i) => {
+        const position = past + Math.floor(i / keyValueHeads);
+        const block = blocks[Math.floor(position / BLOCK)];
+        return (block * keyValueHeads + i % keyValueHeads) * BLOCK + position % BLOCK;
+      })
+    ),
+  );
   await device.copyRows(given.k, pools.pastKeys, places);
   await device.copyRows(given.v, pools.pastValues, places);
   const { data, shape: [, , width] } = await device.download(scope.adopt(y));
@@ -160,18 +176,18 @@ async function extend(
   });
 }
 
-function cached(sizes: AttentionAttributes): Graph {
+function cached(sizes: AttentionAttributes, positions: "N" | "B"): Graph {
   const { heads, keyValueHeads, headWidth } = sizes;
   const builder = new GraphBuilder();
   const [q, k, v] = ["q", "k", "v"].map((name) =>
-    builder.input(name, "f32", [1, "N", (name === "q" ? heads : keyValueHeads) * headWidth])
+    builder.input(name, "f32", [1, positions, (name === "q" ? heads : keyValueHeads) * headWidth])
   );
   const [keys, values] = ["pastKeys", "pastValues"].map((name) =>
-    builder.input(name, "f32", ["R", keyValueHeads * headWidth])
+    builder.input(name, "f32", ["P", keyValueHeads, BLOCK, headWidth])
   );
-  const rows = builder.input("rows", "i32", ["B", "S"]);
+  const blocks = builder.input("blocks", "i32", ["B", "S"]);
   const lengths = builder.input("lengths", "i32", ["B"]);
-  builder.output("y", builder.op("cachedAttention", [q, k, v, keys, values, rows, lengths], sizes)[0]);
+  builder.output("y", builder.op("cachedAttention", [q, k, v, keys, values, blocks, lengths], sizes)[0]);
   return builder.build();
 }
 

@@ -44,16 +44,21 @@ export function attendToPool(
       `Cannot plan cachedAttention: a head is ${headWidth} wide, and its kernels take up to ${HEAD_WIDTH_MAX}`,
     );
   }
-  const [q, k, v, pastKeys, pastValues, rows] = inputs;
-  const [batch, capacity] = rows.shape;
+  const [q, k, v, pastKeys, pastValues, blocks] = inputs;
+  const [batch, named] = blocks.shape;
   const queries = q.shape[1] / batch;
   const queryRows = queries * heads / keyValueHeads;
   const common: Common = {
     source: [headWidth % 4 === 0 ? READ_VECTOR : READ_SCALAR, LAYOUT],
     types: { Q: q.storage, K: k.storage, V: v.storage, PastK: pastKeys.storage, PastV: pastValues.storage },
-    constants: { KEY_HEADS: keyValueHeads, GROUP: heads / keyValueHeads, WIDTH: headWidth },
+    constants: {
+      KEY_HEADS: keyValueHeads,
+      GROUP: heads / keyValueHeads,
+      WIDTH: headWidth,
+      BLOCK_POSITIONS: pastKeys.shape[2],
+    },
     floats: { SCALE: 1 / Math.sqrt(headWidth) },
-    sizes: { BATCH: batch, QUERIES: queries, QUERY_ROWS: queryRows, CAPACITY: capacity },
+    sizes: { BATCH: batch, QUERIES: queries, QUERY_ROWS: queryRows, NAMED_BLOCKS: named },
   };
   if (queryRows <= FEW_ROWS_MAX) inParts(writer, inputs, y, attributes, common);
   else inTiles(writer, inputs, y, attributes, common);
@@ -71,7 +76,8 @@ function inParts(
   common: Common,
 ): void {
   const positions = y.shape[1];
-  const partCount = Math.ceil((common.sizes.CAPACITY + common.sizes.QUERIES) / PART);
+  const past = inputs[5].shape[1] * inputs[3].shape[2];
+  const partCount = Math.ceil((past + common.sizes.QUERIES) / PART);
   const parts = writer.scratch("f32", [positions, heads, partCount, headWidth + 2]);
   writer.dispatch({
     ...common,

@@ -37,7 +37,7 @@ export class ReferenceDevice implements Device {
       const from = this.#store.find("Cannot copy rows of tensor", source);
       const to = this.#store.find("Cannot copy rows into tensor", destination);
       checkRowCopy(from, to, rows);
-      copyRows(from, to, rows);
+      copyRows(from.data, to, rows);
     });
   }
 

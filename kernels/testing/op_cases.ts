@@ -77,6 +77,9 @@ export interface OpCase {
 /** Scales at which scores stay in the range where `f32` still tells them apart. */
 const MODERATE = [1e-6, 1, 8];
 
+/** Positions of a block of cached keys and values. */
+const BLOCK = 4;
+
 /** The case of every op. */
 export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
   accumulate: {
@@ -224,8 +227,9 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
       const heads = keyValueHeads * group;
       const keyWidth = keyValueHeads * headWidth;
       const capacity = past + 1;
-      // Twice the rows that are named, which lie anywhere among them; a sequence may have no past at all.
-      const pool = 2 * batch * capacity;
+      const named = Math.ceil(capacity / BLOCK);
+      // Twice the blocks that are named, which lie anywhere among them; a sequence may have no past at all.
+      const pool = 2 * batch * named;
       const order = shuffled(pool, draw);
       const lengths = [past, ...draw.integers(0, capacity, batch - 1).data];
       return {
@@ -233,16 +237,16 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
           draw.floats(1, batch * length, heads * headWidth),
           draw.floats(1, batch * length, keyWidth),
           draw.floats(1, batch * length, keyWidth),
-          draw.floats(pool, keyWidth),
-          draw.floats(pool, keyWidth),
-          { shape: [batch, capacity], data: order.slice(0, batch * capacity) },
+          draw.floats(pool, keyValueHeads, BLOCK, headWidth),
+          draw.floats(pool, keyValueHeads, BLOCK, headWidth),
+          { shape: [batch, named], data: order.slice(0, batch * named) },
           { shape: [batch], data: lengths },
         ],
         attributes: { heads, keyValueHeads, headWidth },
       };
     },
     magnitudes: ([, , v, , pastValues]) => [Math.max(greatestOf(v), greatestOf(pastValues))],
-    formula([q, k, v, pastKeys, pastValues, rows, lengths], { heads, keyValueHeads, headWidth }) {
+    formula([q, k, v, pastKeys, pastValues, blocks, lengths], { heads, keyValueHeads, headWidth }) {
       const batch = lengths.data.length;
       const length = q.shape[1] / batch;
       const sequences = lengths.data.map((past, b) => {
@@ -250,8 +254,16 @@ export const OP_CASES: Readonly<Record<OpName, OpCase>> = {
           tensor64([1, length, x.shape[2]], (_, t, c) => at(x)(0, b * length + t, c));
         const whole = (pool: Tensor64, added: Tensor64) =>
           tensor64(
-            [1, past + length, pool.shape[1]],
-            (_, s, c) => s < past ? at(pool)(at(rows)(b, s), c) : at(added)(0, b * length + s - past, c),
+            [1, past + length, keyValueHeads * headWidth],
+            (_, s, c) =>
+              s < past
+                ? at(pool)(
+                  at(blocks)(b, Math.floor(s / BLOCK)),
+                  Math.floor(c / headWidth),
+                  s % BLOCK,
+                  c % headWidth,
+                )
+                : at(added)(0, b * length + s - past, c),
           );
         const [keys, values] = [whole(pastKeys, k), whole(pastValues, v)];
         return attentionFormula(own(q), keys, values, heads, keyValueHeads, headWidth)[0];

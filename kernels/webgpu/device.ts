@@ -354,7 +354,7 @@ export class WebGpuDevice implements Device {
   #copyRows(from: Held, to: Held, rows: Int32Array<ArrayBuffer>): MaybePromise<void> {
     this.#mustBeThere("Cannot copy rows");
     if (rows.length === 0) return;
-    const width = from.shape.at(-1)!;
+    const width = to.shape.at(-1)!;
     const kernel = this.#rowCopier.kernelFor(from.storage, to.storage, width);
     if (kernel instanceof Promise) return kernel.then(() => this.#copyRows(from, to, rows));
     const list = this.#pool.take(rows.byteLength, "storage");
