@@ -8,6 +8,7 @@ import type { HostTensor } from "../kernels/mod.ts";
 import { OnnxDevice } from "../kernels/onnx/device.ts";
 import { GREEDY, type Manifest, parseManifest } from "../run/mod.ts";
 import { createStages, type Draw, extendSolo, type Stage } from "../stages/mod.ts";
+import { bareProductsRow } from "./bare_products.ts";
 import { type BenchContext, type BenchRow, median } from "./row.ts";
 import { networkRows } from "./serving_network.ts";
 
@@ -58,6 +59,10 @@ export async function* benchServing(context: BenchContext): AsyncGenerator<Bench
   try {
     const stages = await createStages(device, manifest);
     yield* decodeRows(context, stages, rounds, tokens);
+    yield await bareProductsRow(context, device, manifest, {
+      rows: BATCHES.at(-1)!,
+      rounds: rounds * tokens,
+    });
     yield* prefillRows(context, manifest, stages, rounds);
     for (const stage of stages) await stage.close();
   } finally {
