@@ -87,6 +87,14 @@ Deno.test("requests a minute are bounded for each key by itself, and come back w
   assert.equal((await spent(ask(served, ALICE))).status, 429);
 });
 
+Deno.test("a request that can't be answered counts, and beyond the limit none is read", async () => {
+  await using served = await serve({ clock: new VirtualClock(), keys: keys({ requestsPerMinute: 2 }) });
+  const tooLong = { model, prompt: "x".repeat(1000) };
+  for (const status of [400, 400, 429]) {
+    assert.equal((await spent(ask(served, ALICE, tooLong))).status, status);
+  }
+});
+
 Deno.test("tokens a minute are counted as they are drawn, and a debt is waited off", async () => {
   const clock = new VirtualClock();
   await using served = await serve({ clock, keys: keys({ tokensPerMinute: 60 }) });

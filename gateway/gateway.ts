@@ -154,6 +154,7 @@ export class Gateway {
 
   async #complete(request: Request, client: Client, read: typeof readChat): Promise<Response> {
     const { engine, clock, entropy } = this.#parts;
+    client.admit();
     const body = await this.#bodies.readJson(request);
     const completion: Completion = read(body, (id) => this.#model(id), entropy.integer(2 ** 32));
     const parts = { engine, clock, turns: this.#turns, metrics: this.#metrics, problemOf: this.problemOf };

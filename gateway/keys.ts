@@ -73,11 +73,25 @@ export class Client {
   }
 
   /**
-   * Begins a request. Dispose of what is returned when it is over.
+   * Counts a request before a word of it is read, as reading takes time as well: one that can't be answered
+   * counts, too.
    *
-   * @param answers that it asks for.
-   * @throws {Problem} 429 if one of the limits is reached, 400 if it asks for more than ever will be within
-   *   them; nothing is counted then.
+   * @throws {Problem} 429 if the limit of requests is reached, or that of tokens; nothing is counted then.
+   */
+  admit(): void {
+    const wait = this.#requests?.secondsUntil(1) ?? 0;
+    if (wait > 0) throw this.#limited("requests a minute", wait);
+    const debt = this.#tokens?.secondsUntil(1) ?? 0;
+    if (debt > 0) throw this.#limited("tokens a minute", debt);
+    this.#requests?.take(1);
+  }
+
+  /**
+   * Begins to answer. Dispose of what is returned when that is over.
+   *
+   * @param answers that are asked for.
+   * @throws {Problem} 429 if so many are under way, 400 if it asks for more than ever will be allowed; nothing
+   *   is counted then.
    */
   begin(answers: number): Disposable {
     if (answers > this.#concurrentMax) {
@@ -85,14 +99,9 @@ export class Client {
         `Cannot answer ${answers} times: ${this.name} has ${this.#concurrentMax} answers at once`;
       throw new Problem(400, message, { param: "n", code: "invalid_value" });
     }
-    const wait = this.#requests?.secondsUntil(1) ?? 0;
-    if (wait > 0) throw this.#limited("requests a minute", wait);
-    const debt = this.#tokens?.secondsUntil(1) ?? 0;
-    if (debt > 0) throw this.#limited("tokens a minute", debt);
     if (this.#concurrent + answers > this.#concurrentMax) {
       throw this.#limited(`${this.#concurrentMax} answers at once`, 1);
     }
-    this.#requests?.take(1);
     this.#concurrent += answers;
     let over = false;
     return {
