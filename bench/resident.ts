@@ -51,7 +51,8 @@ export class MemoryCurves {
   }
 
   /**
-   * Megabytes of all processes at evenly spaced points, as text for a terminal.
+   * Megabytes of all processes at evenly spaced points of the one that was sampled first, as text for a terminal.
+   * Where a process was not sampled its place is empty.
    *
    * @param unit of what the curves go over.
    */
@@ -62,11 +63,14 @@ export class MemoryCurves {
       { length: rows },
       (_, row) => Math.ceil((row + 1) * first.points.length / rows) - 1,
     );
+    const steps = new Set(places.filter((place) => place >= 0).map((place) => first.points[place].step));
     const cells = [
       [unit, ...this.all.map(({ name }) => name)],
-      ...[...new Set(places)].filter((place) => place >= 0).map((place) => [
-        `${first.points[place].step}`,
-        ...this.all.map(({ points }) => points[place]?.megabytes.toFixed(0) ?? ""),
+      ...[...steps].map((step) => [
+        `${step}`,
+        ...this.all.map(({ points }) =>
+          points.find((point) => point.step === step)?.megabytes.toFixed(0) ?? ""
+        ),
       ]),
     ];
     const widths = cells[0].map((_, column) => Math.max(...cells.map((line) => line[column].length)));
@@ -76,12 +80,12 @@ export class MemoryCurves {
   }
 
   /** @returns where the picture is; its numbers lie beside it, as JSON. */
-  async save(file: string, title: string, unit: string): Promise<string> {
-    await Deno.mkdir(FOLDER, { recursive: true });
-    const picture = join(FOLDER, `${file}.svg`);
+  async save(file: string, title: string, unit: string, folder = FOLDER): Promise<string> {
+    await Deno.mkdir(folder, { recursive: true });
+    const picture = join(folder, `${file}.svg`);
     await Deno.writeTextFile(picture, plotMemory(this.all, title, unit));
     await Deno.writeTextFile(
-      join(FOLDER, `${file}.json`),
+      join(folder, `${file}.json`),
       JSON.stringify({ title, unit, curves: this.all }, undefined, 1) + "\n",
     );
     return picture;
