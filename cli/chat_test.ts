@@ -36,7 +36,7 @@ Deno.test("each turn goes on from all that was said; an answer ends where the us
   assert.equal(await say(chat, "How are you?"), " Fine.");
   assert.deepEqual(answer.asked, [
     "User: Hi\nAssistant:",
-    "User: Hi\nAssistant:  Hello.\nUser: How are you?\nAssistant:",
+    "User: Hi\nAssistant: Hello.\nUser: How are you?\nAssistant:",
   ]);
 });
 

@@ -73,7 +73,8 @@ const PLAIN_TEMPLATE: ChatTemplate = {
   stops: ["\nUser:", "\nSystem:"],
   opensText: false,
   render(messages) {
-    const turns = messages.map(({ role, content }) => `${PLAIN_NAMES[role]}: ${content}\n`);
+    // Answers begin with the blank that is put here anyway.
+    const turns = messages.map(({ role, content }) => `${PLAIN_NAMES[role]}: ${content.trim()}\n`);
     return bounded(`${turns.join("")}${PLAIN_NAMES.assistant}:`);
   },
 };

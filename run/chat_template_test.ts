@@ -39,6 +39,8 @@ Deno.test("without a template each turn is a line, and the answer ends where the
     );
     assert.ok(template.stops.includes("\nUser:"));
   }
+  const [answer] = openChatTemplate(undefined).render([{ role: "assistant", content: " Hi.\n" }]).split("\n");
+  assert.equal(answer, "Assistant: Hi.", "whatever blanks it came with");
   const plain = open({ bos_token: "<s>" });
   assert.equal(plain.render([]), "Assistant:");
   assert.equal(plain.opensText, false, "the token that opens a text is the tokenizer's to put there");
