@@ -10,35 +10,25 @@
 import type { Pledge } from "./allegiance.ts";
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
-import { Dispatch, DISPATCH_TIMER } from "./dispatch.ts";
+import { DISPATCH_TIMER } from "./dispatch.ts";
 import { Following, HELLO_TIMER, type PledgeStore } from "./host/following.ts";
 import { Giving } from "./host/giving.ts";
 import { Holding, type Prove } from "./host/holding.ts";
 import { Restoring } from "./host/restoring.ts";
 import { Snapshots, type SnapshotStore } from "./host/snapshots.ts";
 import { StepDuty } from "./host/step_duty.ts";
-import { type Loss, Tally } from "./host/tally.ts";
+import { Tally } from "./host/tally.ts";
+import { Walks } from "./host/walks.ts";
 import { WORK_TIMER, WorkQueue } from "./host/work_queue.ts";
-import {
-  HELD_WALKS_MAX,
-  HELLO_PERIOD_MS,
-  LEASE_MS,
-  LEAVE_MS_MAX,
-  LOAD_SECONDS_MAX,
-  OFFER_MS_MAX,
-  REFUSED_RETRY_MS,
-  SECONDS_PER_MICRO_BATCH_MAX,
-  VOUCHER_BYTES_MAX,
-} from "./limits.ts";
-import { type Message, type MessageOf, type Tensor, type Walk, walkKey } from "./messages.ts";
+import { LEASE_MS, LEAVE_MS_MAX, LOAD_SECONDS_MAX, VOUCHER_BYTES_MAX } from "./limits.ts";
+import type { Message, MessageOf, Tensor } from "./messages.ts";
 import { behaviour, reasonOf, type Role } from "./role.ts";
 import { Serving, SERVING_TIMER } from "./serving.ts";
 import type { TextBounds } from "./session_checks.ts";
 import { Standalone } from "./standalone.ts";
 import { DONATION_TIMER, TRANSFER_TIMER } from "./state_transfer.ts";
-import { type Half, Workload } from "./workload.ts";
 import { isQuorate, proveState, type Signer, stageService, type Verify } from "../routing/mod.ts";
-import { DeviceLost, type ForwardResult, type Stage, type StageLayout } from "../stages/mod.ts";
+import { DeviceLost, type Stage, type StageLayout } from "../stages/mod.ts";
 
 /** Takes money for tokens. */
 export interface Tolls {
@@ -118,22 +108,6 @@ export interface HostStatus {
   readonly trouble: string | undefined;
 }
 
-/** A walk that this host has taken in. */
-interface Held {
-  readonly key: string;
-  readonly walk: Walk;
-  readonly counts: boolean;
-  readonly previous: PeerId;
-  readonly forward: MessageOf<"forward">;
-  /** The way back has begun: a second gradient is a duplicate. */
-  returning: boolean;
-  /** Who gave the gradient back. */
-  next: PeerId | null;
-  /** Digest of what went out, if account is kept. */
-  outRoot: string | null;
-  loss: Loss | undefined;
-}
-
 const LEAVE_TIMER = "leave";
 /** What outlives a restart of the host's actor. */
 interface Memory {
@@ -158,14 +132,10 @@ class Host implements Role {
   readonly #options: HostOptions;
   readonly #incarnation: number;
   readonly #queue: WorkQueue;
-  #computedMs = -Infinity;
-  #dispatch: Dispatch;
   readonly #holding = new Holding();
   readonly #snapshots: Snapshots;
   readonly #giving: Giving;
   readonly #restoring: Restoring;
-  readonly #held = new Map<string, Held>();
-  #workload = new Workload();
   readonly #sessions: Serving;
   readonly #standalone: Standalone;
   /** Serves sessions though nobody leads it. */
@@ -184,11 +154,11 @@ class Host implements Role {
   /** Others take the walks that this host would be sent. */
   #isReplaced = false;
   #departed = false;
-  #totalAccumulated = 0;
   #trouble: string | undefined;
 
   readonly #tally = new Tally();
   readonly #stepDuty: StepDuty;
+  readonly #walks: Walks;
   constructor(context: Context<Message>, options: HostOptions, memory: Memory) {
     this.#context = context;
     this.#options = options;
@@ -200,7 +170,6 @@ class Host implements Role {
       runReaders: () => this.#sessions.run(),
       failed: (error) => this.#onFailure(error),
     });
-    this.#dispatch = this.#newDispatch();
     const { layout, openStage, run, signer, verify, mayExport = true } = options;
     const holding = this.#holding;
     const queue = this.#queue;
@@ -248,6 +217,19 @@ class Host implements Role {
       applied: () => this.#onApplied(),
       isLeaving: () => memory.leaving,
     });
+    this.#walks = new Walks(context, {
+      holding,
+      queue,
+      tally: this.#tally,
+      following: this.#following,
+      tokensPerMicroBatch: options.tokensPerMicroBatch,
+      rootOf: options.rootOf,
+    }, {
+      isServing: () => this.#serving,
+      isReplaced: () => this.#isReplaced,
+      counted: () => this.#changed(),
+      spoilt: () => this.#stepDuty.forget(),
+    });
     this.#sessions = new Serving(context, {
       bounds: options.bounds,
       refuses: () => this.#refusesSessions(),
@@ -273,19 +255,19 @@ class Host implements Role {
       case "performed":
         return this.#queue.onPerformed(message);
       case "forward":
-        return this.#onForward(from, message);
+        return this.#walks.onForward(from, message);
       case "backward":
-        return this.#onBackward(from, message);
+        return this.#walks.onBackward(from, message);
       case "admitted":
-        return this.#dispatch.admitted(from, message);
+        return this.#walks.onAdmitted(from, message);
       case "refused":
-        return this.#dispatch.refused(from, message);
+        return this.#walks.onRefused(from, message);
       case "processed":
-        return this.#onProcessed(from, message);
+        return this.#walks.onProcessed(from, message);
       case "abandoned":
-        return this.#onAbandoned(from, message);
+        return this.#walks.onAbandoned(from, message);
       case "givenUp":
-        return this.#onGivenUp(from, message);
+        return this.#walks.onGivenUp(from, message);
       case "extend":
         return this.#sessions.extend(from, message);
       case "endSessions":
@@ -353,30 +335,6 @@ class Host implements Role {
     });
   }
 
-  /** Has the stage compute one half of a walk's work. */
-  #compute<Value>(
-    half: Half,
-    held: Held,
-    run: () => Promise<Value>,
-    done: (value: Value) => void,
-    failed: (error: unknown) => void,
-  ): void {
-    const startedMs = this.#context.clock.nowMs();
-    this.#queue.startPass(
-      held,
-      { kind: half, amount: this.#options.tokensPerMicroBatch },
-      run,
-      (value) => {
-        // Of what was computed side by side each has taken the time since the one before it was done.
-        const nowMs = this.#context.clock.nowMs();
-        this.#workload.took(half, (nowMs - Math.max(startedMs, this.#computedMs)) / 1000);
-        this.#computedMs = nowMs;
-        done(value);
-      },
-      failed,
-    );
-  }
-
   /**
    * A stage whose device is gone is gone with all that was counted in it. Whoever waits for this host is
    * told, and it begins anew, as one that has just come; whether there is a device left to do so is for
@@ -385,7 +343,7 @@ class Host implements Role {
   #onFailure(error: unknown): void {
     if (!(error instanceof DeviceLost)) return;
     this.#pause(error.message);
-    for (const held of [...this.#held.values()]) this.#break(held, error.message);
+    this.#walks.breakAll(error.message);
     throw error;
   }
 
@@ -438,7 +396,7 @@ class Host implements Role {
   #moveTo(index: number): void {
     const reason = `this host moves to stage ${index}`;
     this.#pause(reason);
-    for (const held of [...this.#held.values()]) this.#break(held, reason);
+    this.#walks.breakAll(reason);
     this.#restoring.cancel();
     this.#open(index);
   }
@@ -447,8 +405,7 @@ class Host implements Role {
   #leave({ index }: Stage): void {
     this.#sessions.close(`this host leaves stage ${index}`);
     this.#watchNextOf(index, false);
-    this.#dispatch = this.#newDispatch();
-    this.#workload = new Workload();
+    this.#walks.leave();
     this.#restoring.leave();
     this.#snapshots.leave();
     this.#holding.leave();
@@ -472,17 +429,6 @@ class Host implements Role {
     this.#context.tell({ actor: "scout" }, { kind: "unwatch", service, subscriber: actor });
   }
 
-  #newDispatch(): Dispatch {
-    return new Dispatch(this.#context, {
-      broken: (walk, reason) => {
-        const held = this.#held.get(walkKey(walk));
-        if (held !== undefined && !held.returning) this.#break(held, reason);
-      },
-      offerMsMax: OFFER_MS_MAX,
-      ownSeconds: () => this.#workload.secondsOf(1, 0),
-    });
-  }
-
   // --- the coordinator ----------------------------------------------------------------------------
 
   #onFound({ service, announcements }: MessageOf<"found">): void {
@@ -492,7 +438,7 @@ class Host implements Role {
       // What comes late of the stage after one that this host has left is of no use.
       const isNext = this.#holding.stage !== undefined &&
         service === stageService(this.#holding.stage.index + 1);
-      return isNext ? this.#dispatch.found(announcements) : undefined;
+      return isNext ? this.#walks.foundNext(announcements) : undefined;
     }
     this.#standalone.foundTrainers(announcements.length);
     this.#following.foundTrainers(announcements);
@@ -515,7 +461,7 @@ class Host implements Role {
         }),
       snapshots: this.#snapshots.kept.map(({ step, stateHash }) => ({ step, stateHash })),
       incarnation: this.#incarnation,
-      secondsPerMicroBatch: this.#secondsPerMicroBatch(),
+      secondsPerMicroBatch: this.#walks.secondsPerMicroBatch ?? null,
       movable: this.#movable,
       missed: this.#restoring.missed,
       leaving: this.#memory.leaving,
@@ -526,11 +472,6 @@ class Host implements Role {
 
   get #movable(): boolean {
     return this.#options.stage === undefined;
-  }
-
-  #secondsPerMicroBatch(): number | null {
-    const seconds = this.#workload.secondsPerMicroBatch;
-    return seconds === undefined ? null : Math.min(seconds, SECONDS_PER_MICRO_BATCH_MAX);
   }
 
   // --- serving without a coordinator --------------------------------------------------------------
@@ -587,7 +528,7 @@ class Host implements Role {
     this.#serving = false;
     this.#stepDuty.unseal();
     this.#restoring.suspend();
-    for (const held of [...this.#held.values()]) if (held.walk.purpose === "train") this.#letGo(held);
+    this.#walks.letGoOfTraining();
   }
 
   #onOrder(from: PeerId, message: MessageOf<Order>): void {
@@ -684,7 +625,7 @@ class Host implements Role {
     if (this.#departed) return;
     this.#departed = true;
     this.#leaveTimer?.cancel();
-    for (const held of [...this.#held.values()]) this.#break(held, "this host leaves");
+    this.#walks.breakAll("this host leaves");
     this.#pause("leaving");
     this.#snapshots.copyUnlessKept();
     this.#queue.whenIdle(() => {
@@ -710,7 +651,7 @@ class Host implements Role {
 
   /** The stage has taken a step. What was begun before it counts for nothing any more. */
   #onApplied(): void {
-    this.#letGoBefore(this.#holding.step);
+    this.#walks.letGoBefore(this.#holding.step);
     if (!this.#serving) this.#sayHello();
     this.#announce();
     this.#changed();
@@ -727,7 +668,7 @@ class Host implements Role {
       stateHash: this.#holding.stateHash ?? null,
       load: Math.min(
         LOAD_SECONDS_MAX,
-        this.#workload.secondsOf(this.#queue.waiting("forward"), this.#queue.waiting("backward")),
+        this.#walks.waitingSeconds,
       ),
       trains: this.#serving,
       sessionRoom: this.#sessions.roomTokens,
@@ -763,261 +704,13 @@ class Host implements Role {
       sessions: this.#sessions.count,
       leaving: this.#memory.leaving,
       coordinator: this.#following.leader,
-      accumulated: this.#totalAccumulated,
+      accumulated: this.#walks.countedTotal,
       trouble: this.#trouble,
     });
   }
 
-  // --- the walk: forward --------------------------------------------------------------------------
-
-  #onForward(from: PeerId, message: MessageOf<"forward">): void {
-    const { walk, stage: wanted } = message;
-    const previous = { peer: from, actor: previousRole(wanted) };
-    const refuse = (reason: string, retryAfterMs: number) => {
-      this.#context.tell(previous, { kind: "refused", walk, stage: wanted, retryAfterMs, reason });
-    };
-    const stage = this.#holding.stage;
-    if (stage === undefined || !this.#serving) return refuse("this host does not serve yet", HELLO_PERIOD_MS);
-    if (wanted !== stage.index) return refuse(`this host serves stage ${stage.index}`, 60_000);
-    if (walk.step !== stage.step) {
-      return refuse(`this host stands at step ${stage.step}`, REFUSED_RETRY_MS);
-    }
-    const { leader, term } = this.#following.pledge;
-    if (walk.purpose === "train" && (message.coordinator !== leader || walk.term !== term)) {
-      return refuse("this host follows another coordinator", HELLO_PERIOD_MS);
-    }
-    if (walk.purpose === "train" && this.#isReplaced) return refuse("this host leaves", 60_000);
-    const key = walkKey(walk);
-    if (this.#held.has(key)) {
-      this.#context.trace("duplicate walk", { from, walk: key });
-      return;
-    }
-    if (this.#held.size >= HELD_WALKS_MAX) {
-      return refuse(`it holds ${this.#held.size} of ${HELD_WALKS_MAX} micro-batches`, REFUSED_RETRY_MS);
-    }
-    this.#context.tell(previous, { kind: "admitted", walk, stage: stage.index });
-    const held: Held = {
-      key,
-      walk,
-      counts: walk.purpose === "train" && message.corpus !== null && message.mask.includes(stage.index),
-      previous: from,
-      forward: message,
-      returning: false,
-      next: null,
-      outRoot: null,
-      loss: undefined,
-    };
-    this.#held.set(key, held);
-    this.#queue.awaitTurn("forward", held, () => this.#computeForward(held));
-  }
-
-  #computeForward(held: Held): void {
-    if (this.#held.get(held.key) !== held) return;
-    const stage = this.#holding.stage!;
-    const { input, targets } = held.forward;
-    const last = stage.index + 1 === stage.count;
-    this.#compute(
-      "forward",
-      held,
-      () =>
-        stage.forward(held.key, input, last ? targets : undefined, { keep: held.walk.purpose === "train" }),
-      (result) => {
-        if (this.#held.get(held.key) !== held) return stage.release(held.key);
-        this.#context.tell({ peer: held.previous, actor: previousRole(stage.index) }, {
-          kind: "processed",
-          walk: held.walk,
-          stage: stage.index,
-        });
-        this.#afterForward(held, result);
-      },
-      (error) => this.#break(held, reasonOf(error)),
-    );
-  }
-
-  #afterForward(held: Held, result: ForwardResult): void {
-    const { walk, forward } = held;
-    switch (result.kind) {
-      case "activation":
-        held.outRoot = this.#options.rootOf?.(result.activation) ?? null;
-        return this.#dispatch.offer(
-          { ...forward, stage: forward.stage + 1, input: result.activation },
-          this.#options.tokensPerMicroBatch,
-        );
-      case "logits":
-        return this.#break(held, "the targets are missing");
-      case "loss":
-        if (walk.purpose !== "train") {
-          const { lossSum, tokens } = result;
-          this.#context.tell({ peer: forward.trainer, actor: "trainer" }, {
-            kind: "evaluated",
-            walk,
-            lossSum,
-            tokens,
-          });
-          return this.#letGo(held);
-        }
-        held.loss = { sum: result.lossSum, tokens: result.tokens };
-        held.returning = true;
-        return this.#queue.awaitTurn("backward", held, () => this.#computeBackward(held, undefined));
-    }
-  }
-
-  #onProcessed(from: PeerId, message: MessageOf<"processed">): void {
-    if (!this.#dispatch.processed(from, message)) return;
-    const held = this.#held.get(walkKey(message.walk));
-    // Nothing comes back of a walk that is not trained on.
-    if (held !== undefined && held.walk.purpose !== "train") this.#letGo(held);
-  }
-
-  // --- the walk: backward -------------------------------------------------------------------------
-
-  #onBackward(from: PeerId, { walk, gradient }: MessageOf<"backward">): void {
-    const held = this.#held.get(walkKey(walk));
-    if (held === undefined || held.returning || !this.#dispatch.returned(from, walk)) {
-      this.#context.trace("gradient ignored", { from, walk: walkKey(walk) });
-      return;
-    }
-    held.returning = true;
-    held.next = from;
-    this.#queue.awaitTurn("backward", held, () => this.#computeBackward(held, gradient));
-  }
-
-  #computeBackward(held: Held, gradient: Tensor | undefined): void {
-    if (this.#held.get(held.key) !== held) return;
-    const stage = this.#holding.stage!;
-    const { walk } = held;
-    const { term } = this.#following.pledge;
-    const accumulate = held.counts && walk.term === term && walk.step === stage.step &&
-      this.#tally.isOpenFor(walk);
-    this.#compute(
-      "backward",
-      held,
-      () => stage.backward(held.key, gradient, { accumulate }),
-      (back) => {
-        if (accumulate) {
-          this.#tally.count(walk.microBatch, { corpus: held.forward.corpus!, loss: held.loss });
-          this.#totalAccumulated++;
-          this.#changed();
-        }
-        this.#noteWork(held, accumulate);
-        this.#reportAccumulated(held);
-        this.#passBack(held, back);
-        this.#letGo(held);
-      },
-      (error) => {
-        // What is refused (`TypeError`) has changed nothing. Anything else may have left half of it in the sum.
-        if (accumulate && !(error instanceof TypeError)) {
-          this.#tally.spoil();
-          this.#stepDuty.forget();
-        }
-        this.#break(held, reasonOf(error));
-      },
-    );
-  }
-
-  /** For whoever keeps account. */
-  #noteWork({ walk, forward, previous, next, outRoot }: Held, counted: boolean): void {
-    const { rootOf } = this.#options;
-    if (rootOf === undefined) return;
-    const { stage, input } = forward;
-    const roots = { inRoot: rootOf(input), outRoot };
-    this.#context.tell({ actor: "settler" }, {
-      kind: "worked",
-      walk,
-      stage,
-      previous,
-      next,
-      ...roots,
-      counted,
-    });
-  }
-
-  #reportAccumulated({ walk, forward, counts, loss }: Held): void {
-    const corpus = this.#tally.corpusOf(walk.microBatch);
-    // Of other data the same number is another micro-batch.
-    if (!counts || corpus === undefined || corpus !== forward.corpus) return;
-    // Whoever coordinates under another term has heard of it in a report, or will.
-    if (walk.term !== this.#following.pledge.term) return;
-    this.#following.tellLeader({
-      kind: "accumulated",
-      walk,
-      stage: forward.stage,
-      corpus,
-      ...(loss === undefined ? {} : { lossSum: loss.sum, tokens: loss.tokens }),
-    });
-  }
-
-  #passBack({ walk, forward, previous }: Held, gradient: Tensor | undefined): void {
-    const trainer = { peer: forward.trainer, actor: "trainer" };
-    if (gradient === undefined) {
-      this.#context.tell(trainer, { kind: "finished", walk });
-      return;
-    }
-    const sent = this.#context.tell({ peer: previous, actor: "host" }, {
-      kind: "backward",
-      walk,
-      stage: forward.stage - 1,
-      gradient,
-    });
-    if (!sent) {
-      const reason = `the way back through ${previous} is broken`;
-      this.#context.tell(trainer, { kind: "failed", walk, stage: forward.stage, reason });
-    }
-  }
-
-  // --- the walk: what breaks ----------------------------------------------------------------------
-
-  /** The walk can't go on here: its issuer and the hop before are told. */
-  #break(held: Held, reason: string): void {
-    const { walk, forward } = held;
-    const issuer = { peer: forward.trainer, actor: "trainer" };
-    this.#context.trace("walk broken", { walk: held.key, reason });
-    this.#context.tell(issuer, { kind: "failed", walk, stage: forward.stage, reason });
-    this.#abandon(held, reason);
-  }
-
-  #abandon(held: Held, reason: string): void {
-    const { walk, forward, previous } = held;
-    this.#letGo(held);
-    this.#context.tell({ peer: previous, actor: previousRole(forward.stage) }, {
-      kind: "abandoned",
-      walk,
-      stage: forward.stage,
-      reason,
-    });
-  }
-
-  #onAbandoned(from: PeerId, { walk, reason }: MessageOf<"abandoned">): void {
-    const had = this.#dispatch.abandoned(from, walk);
-    const held = this.#held.get(walkKey(walk));
-    if (had && held !== undefined && !held.returning) this.#abandon(held, reason);
-  }
-
-  /**
-   * Its issuer has given the walk up: what is held of it would wait for its gradient until the step ends.
-   * Whoever waits for somebody itself says so, and is not to blame.
-   */
-  #onGivenUp(from: PeerId, { walk }: MessageOf<"givenUp">): void {
-    const held = this.#held.get(walkKey(walk));
-    if (held === undefined || held.previous !== from || held.returning) return;
-    this.#dispatch.giveUp(walk);
-    this.#abandon(held, "its issuer has given it up");
-  }
-
-  #letGo(held: Held): void {
-    this.#held.delete(held.key);
-    this.#dispatch.withdraw(held.walk);
-    this.#holding.stage?.release(held.key);
-  }
-
-  #letGoBefore(step: number): void {
-    for (const held of [...this.#held.values()]) {
-      if (held.walk.step < step) this.#letGo(held);
-    }
-  }
-
   #onPeerLost({ peer, reason }: MessageOf<"peerLost">): void {
-    this.#dispatch.lost(peer);
+    this.#walks.lost(peer);
     this.#sessions.lost(peer);
     this.#restoring.lost(peer, reason);
     this.#following.lost(peer);
@@ -1034,18 +727,13 @@ class Host implements Role {
       case WORK_TIMER:
         return this.#queue.onTimer();
       case DISPATCH_TIMER:
-        return this.#dispatch.timer(key);
+        return this.#walks.onTimer(key);
       case TRANSFER_TIMER:
         return this.#restoring.onTimer(key);
       case DONATION_TIMER:
         return this.#giving.onTimer();
     }
   }
-}
-
-/** Who sends walks to a stage. */
-function previousRole(stage: number): string {
-  return stage > 0 ? "host" : "trainer";
 }
 
 /** The role of a stage host. */
