@@ -12,6 +12,9 @@ const DISTANCE_MS_UNKNOWN = 10;
 /** Milliseconds at a host of which nothing is known while nothing is known of any: a small stage. */
 const STEP_MS_UNKNOWN = 10;
 
+/** What a host may say that a token takes, in milliseconds: nobody waits for one longer. Sums of it stay numbers. */
+const STEP_MS_MAX = 600_000;
+
 /** Links between hosts that are remembered. */
 export const LINKS_MAX = 4096;
 
@@ -58,7 +61,7 @@ export class Latency {
 
   /** It says how long a token takes there: that is believed until a token of this home has been there. */
   told(peer: string, secondsPerToken: number): void {
-    this.#host(peer).stepMs ??= 1000 * secondsPerToken;
+    this.#host(peer).stepMs ??= Math.min(1000 * secondsPerToken, STEP_MS_MAX);
   }
 
   /** A token came back. */

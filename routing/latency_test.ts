@@ -108,6 +108,16 @@ Deno.test("a host's own word counts until a token has been there", () => {
   assert.ok(Math.abs(latency.stepMs("host") - 20) < 1e-3);
 });
 
+Deno.test("whatever a host says of itself, what it takes is a number, and is found out", () => {
+  const latency = new Latency();
+  latency.told("host", Number.MAX_VALUE);
+  for (let turn = 0; turn < 100; turn++) {
+    assert.ok(Number.isFinite(latency.expectedMs(["host"], 1000)));
+    latency.passed({ path: ["host"], tokens: 1, totalMs: 30, spentMs: [20], sharing: [1] });
+  }
+  assert.ok(Math.abs(latency.stepMs("host") - 20) < 1e-3);
+});
+
 Deno.test("what several texts shared is what one of them takes", () => {
   const latency = new Latency();
   latency.passed({ path: ["host"], tokens: 1, totalMs: 41, spentMs: [40], sharing: [4] });
