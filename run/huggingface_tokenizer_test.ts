@@ -75,6 +75,13 @@ Deno.test("a text opens with what the file puts there, or its config has put the
     ).beginOfText;
   const named = { bos_token: "<end>" };
   assert.equal(begin(opened("<end>"), {}), 258);
+  const bytes = { type: "ByteLevel", add_prefix_space: true, trim_offsets: false, use_regex: true };
+  assert.equal(
+    begin({ type: "Sequence", processors: [bytes, opened("<end>")] }, {}),
+    258,
+    "as Llama 3 has it",
+  );
+  assert.equal(begin(bytes, named), undefined, "as Qwen has it");
   assert.equal(begin(opened("<end>"), { ...named, add_bos_token: false }), undefined);
   assert.equal(begin(closed, named), undefined, "what stands behind a text does not open it");
   assert.equal(begin(null, named), undefined, "as SmolLM and others have it");
