@@ -283,6 +283,10 @@ class Reader implements Role {
       const [{ path, message }] = wish.error.issues;
       return reject({ kind: "invalid" }, `${path.join(".") || "its sampling"}: ${message}`);
     }
+    const biased = wish.data.logitBias.find(({ token }) => token >= vocabulary);
+    if (biased !== undefined) {
+      return reject({ kind: "invalid" }, `its bias is for token ${biased.token}, none of ${vocabulary}`);
+    }
     const tokens = prompt.length + tokensMax;
     if (tokens > this.#options.tokensMax) {
       const failure = { kind: "tooLong", tokens, tokensMax: this.#options.tokensMax } as const;

@@ -263,7 +263,10 @@ Deno.test("texts of one turn travel to a host in one frame, and come to no more 
 
 Deno.test("texts that bring much along travel in as many frames as hold them", async () => {
   const reading = new Reading(1);
-  const logitBias = Array.from({ length: LOGIT_BIAS_MAX }, (_, token) => ({ token, bias: -99.5 }));
+  const logitBias = Array.from(
+    { length: LOGIT_BIAS_MAX },
+    (_, n) => ({ token: n % VOCABULARY, bias: -99.5 }),
+  );
   const wishes = Array.from(
     { length: 32 },
     (_, index) => reading.generate(index, { sampling: { ...GREEDY, logitBias } }),
@@ -535,6 +538,11 @@ Deno.test("what can't be continued is refused at once, with the reason", async (
     [{ tokensMax: TOKENS_MAX }, "tooLong", /Cannot continue a text of 3 tokens by 200: .* 200 tokens/],
     [{ sampling: { ...GREEDY, temperature: NaN } }, "invalid", /temperature/],
     [{ sampling: { ...GREEDY, topP: 0 } }, "invalid", /topP/],
+    [
+      { sampling: { ...GREEDY, logitBias: [{ token: VOCABULARY, bias: 1 }] } },
+      "invalid",
+      /token 1000, none of 1000/,
+    ],
   ];
   wrong.forEach(([more], index) => reading.generate(index, more));
   await reading.run(100);
