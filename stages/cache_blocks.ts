@@ -161,3 +161,14 @@ export function headRows(
 export function blocksOf(tokens: number): number {
   return Math.ceil(tokens / BLOCK_TOKENS);
 }
+
+/**
+ * Blocks that a run has room for, where its longest session has so many: beyond eight there are four sizes from
+ * each power of two to the next, as devices settle anew for each size what lies where.
+ *
+ * @param blocks at least 1.
+ */
+export function roundedBlocks(blocks: number): number {
+  const step = Math.max(1, 2 ** (Math.ceil(Math.log2(blocks)) - 3));
+  return Math.ceil(blocks / step) * step;
+}

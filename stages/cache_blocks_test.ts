@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { BLOCK_TOKENS, CacheBlocks, headRows, type KeptSession, SPARE_BLOCK } from "./cache_blocks.ts";
+import {
+  BLOCK_TOKENS,
+  CacheBlocks,
+  headRows,
+  type KeptSession,
+  roundedBlocks,
+  SPARE_BLOCK,
+} from "./cache_blocks.ts";
 import { CacheFull } from "./sessions.ts";
 
 const CAPACITY = 6;
@@ -122,4 +129,16 @@ Deno.test("errors say what is there", () => {
     name: "CacheFull",
     message: "Cannot continue 1 sessions by 40 tokens: 2 blocks are missing, 0 of 2 are free",
   });
+});
+
+Deno.test("runs over texts of any length have few sizes, with little room to spare", () => {
+  const sizes = Array.from({ length: 1024 }, (_, index) => roundedBlocks(index + 1));
+  sizes.forEach((size, index) => {
+    const blocks = index + 1;
+    assert.ok(Number.isInteger(size) && size >= blocks && size < 1.25 * blocks, `${size} for ${blocks}`);
+    if (blocks <= 8) assert.equal(size, blocks);
+  });
+  for (let power = 8; power <= 512; power *= 2) {
+    assert.equal(new Set(sizes.slice(power, 2 * power)).size, 4);
+  }
 });

@@ -13,7 +13,14 @@ import {
   Scope,
 } from "../kernels/mod.ts";
 import type { Manifest, Slice } from "../run/mod.ts";
-import { BLOCK_TOKENS, blocksOf, CacheBlocks, headRows, type KeptSession } from "./cache_blocks.ts";
+import {
+  BLOCK_TOKENS,
+  blocksOf,
+  CacheBlocks,
+  headRows,
+  type KeptSession,
+  roundedBlocks,
+} from "./cache_blocks.ts";
 import { checkFinite, checkRange, checkTensor, mustLeaveFinite } from "./checks.ts";
 import { cacheNames, Port, sessionGraph, SessionPort } from "./decoder.ts";
 import { drawToken } from "./draw.ts";
@@ -215,7 +222,7 @@ export class CompiledSessions implements Sessions {
   ): Record<string, DeviceTensor> {
     const { device, slice, manifest: { model } } = this.#options;
     const longest = sequences.reduce((longest, { position }) => Math.max(longest, position), 1);
-    const named = blocksOf(longest);
+    const named = roundedBlocks(blocksOf(longest));
     const positions = new Int32Array(count * tokens);
     const blocks = new Int32Array(count * named); // SPARE_BLOCK where nothing is
     sequences.forEach(({ position }, place) => {

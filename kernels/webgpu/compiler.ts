@@ -20,8 +20,12 @@ import type { WgslLimits } from "./writer.ts";
 /** Kernels kept compiled, for all programs and sizes together. */
 const PIPELINES_MAX = 1024;
 
-/** Sets of sizes of one program whose plan is kept. */
-const PLANS_MAX = 32;
+/**
+ * Sets of sizes of one program whose plan is kept. A host of sessions meets as many as there are numbers of
+ * texts at once, times lengths of what is past: 16 times 8 are those of texts that differ in length fourfold.
+ * Of eight layers a plan takes about half a megabyte, and seven milliseconds to be made anew.
+ */
+const PLANS_MAX = 128;
 
 /** Compiles graphs for one GPU. */
 export class Compiler {
