@@ -481,6 +481,8 @@ class Host implements Role {
     if (!this.#holding.isOpening) this.#standalone.tick();
     const isAlone = this.#standalone.isAlone && this.#isTrusted();
     if (this.#isOfferedAlone && !isAlone && !this.#serving && !this.#holding.isOpening) this.#withdraw();
+    // What kept it from serving until now is over.
+    if (isAlone && !this.#isAlone && !this.#serving) this.#trouble = undefined;
     this.#isAlone = isAlone;
   }
 

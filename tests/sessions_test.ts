@@ -302,6 +302,9 @@ Deno.test("when a stage has lost its last host, one of another that can be spare
   swarm.kill(peer);
   assert.equal(spread(swarm)[stage!], 0);
   await swarm.until(() => spread(swarm).every((count) => count > 0), 10 * STANDALONE_LOOK_MS);
+  for (const [peer, { servesSessions, trouble }] of swarm.statuses) {
+    if (swarm.isUp(peer)) assert.deepEqual([servesSessions, trouble], [true, undefined], peer);
+  }
   const home = swarm.startReader("home");
   await followed(swarm, range(10).map((n) => follow(home, n)));
   await swarm.close();
