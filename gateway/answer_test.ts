@@ -133,10 +133,11 @@ Deno.test("an answer that goes on with a text keeps the blank that it begins wit
   // As decoders do that know a blank before each word.
   const stripping = {
     ...tokenizer,
-    decode: (ids: ArrayLike<number>) => byteTokenizer.decode(ids).replace(/^ /, ""),
+    decode: (ids: ArrayLike<number>) =>
+      byteTokenizer.decode(Array.from(ids).filter((id) => id !== END_TOKEN)).replace(/^ /, ""),
   };
-  const told = async (before: string) => {
-    const after = byteTokenizer.encode(before);
+  const told = async (before: string, ...special: readonly number[]) => {
+    const after = [...byteTokenizer.encode(before), ...special];
     const drawn = drawing([...byteTokenizer.encode(" go on")]);
     const pieces = await Array.fromAsync(
       answer({ tokenizer: stripping, stops: [], after, echo: "", logProbabilities: true, drawn }),
@@ -149,5 +150,6 @@ Deno.test("an answer that goes on with a text keeps the blank that it begins wit
   for (const before of ["I", "I é", "I ", "   "]) {
     assert.deepEqual(await told(before), { text: " go on", tokens: " go on" }, before);
   }
+  assert.deepEqual(await told("I", END_TOKEN), { text: " go on", tokens: " go on" });
   assert.deepEqual(await told(""), { text: "go on", tokens: "go on" });
 });

@@ -4,6 +4,7 @@
  */
 
 import type { DrawnToken } from "../run/sampling.ts";
+import { lastWithText } from "../run/text_stream.ts";
 import type { Tokenizer } from "../run/tokenizer.ts";
 
 /** A token as it reads at its place. */
@@ -36,7 +37,7 @@ export class TokenAccount {
    */
   constructor(tokenizer: Tokenizer, after: ArrayLike<number>, offset: number) {
     this.#tokenizer = tokenizer;
-    this.#previous = Array.from(after).slice(-1);
+    this.#previous = lastWithText(tokenizer, after);
     this.#drawn = offset;
     this.#told = offset;
   }

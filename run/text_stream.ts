@@ -96,8 +96,8 @@ function wholeLength(text: string): number {
   return length;
 }
 
-/** As few of the last tokens as have a text, if it ends with a whole character. */
-function lastWithText(tokenizer: Tokenizer, tokens: ArrayLike<number>): number[] {
+/** As few of the last tokens as have a text, if it ends with a whole character. What follows is read after them. */
+export function lastWithText(tokenizer: Tokenizer, tokens: ArrayLike<number>): number[] {
   const most = Math.min(tokens.length, SILENT_TOKENS_MAX);
   for (let count = 1; count <= most; count++) {
     const last = Array.from({ length: count }, (_, index) => tokens[tokens.length - count + index]);
