@@ -8,9 +8,13 @@ import { PROBE_PERIOD_MS } from "./limits.ts";
 import type { Message, MessageOf } from "./messages.ts";
 import type { HostAnswer } from "../routing/mod.ts";
 
+/** Questions to one host that may be answered still: it may be asked again before it has answered. */
+const QUESTIONS_MAX = 8;
+
 interface Probed {
-  /** What the latest question is called, and when it was asked. */
-  nonce: number;
+  /** When each question was asked that is not answered, by its name; the latest stands last. */
+  readonly questions: Map<number, number>;
+  /** The latest. */
   askedAtMs: number;
   answeredAtMs: number;
   answers: number;
@@ -37,11 +41,18 @@ export class Probing {
     }
   }
 
-  /** Asks now. An earlier question is not waited for any more. */
+  /** Asks now, unless it was asked in this very moment. */
   ask(peer: PeerId): void {
+    const nowMs = this.#context.clock.nowMs();
+    const probed = this.#hosts.get(peer) ??
+      { questions: new Map<number, number>(), askedAtMs: -Infinity, answeredAtMs: -Infinity, answers: 0 };
+    this.#hosts.set(peer, probed);
+    if (probed.askedAtMs === nowMs) return;
     const nonce = this.#context.entropy.integer(2 ** 32);
-    const probed = this.#hosts.get(peer) ?? { nonce, askedAtMs: 0, answeredAtMs: -Infinity, answers: 0 };
-    this.#hosts.set(peer, Object.assign(probed, { nonce, askedAtMs: this.#context.clock.nowMs() }));
+    const { questions } = probed;
+    probed.askedAtMs = nowMs;
+    questions.set(nonce, nowMs);
+    if (questions.size > QUESTIONS_MAX) questions.delete(questions.keys().next().value!);
     this.#context.tell({ peer, actor: "host" }, { kind: "probe", nonce });
   }
 
@@ -53,10 +64,12 @@ export class Probing {
   /** An answer. One that nobody has asked for, or that has come already, is no news. */
   answered(from: PeerId, { nonce, stage, step, secondsPerToken, roomTokens }: MessageOf<"probed">): void {
     const probed = this.#hosts.get(from);
-    if (probed === undefined || probed.nonce !== nonce) return;
+    const askedAtMs = probed?.questions.get(nonce);
+    if (probed === undefined || askedAtMs === undefined) return;
     const nowMs = this.#context.clock.nowMs();
-    const roundTripMs = nowMs - probed.askedAtMs;
-    Object.assign(probed, { nonce: -1, answeredAtMs: nowMs, answers: probed.answers + 1 });
+    const roundTripMs = nowMs - askedAtMs;
+    probed.questions.delete(nonce);
+    Object.assign(probed, { answeredAtMs: nowMs, answers: probed.answers + 1 });
     this.#onAnswer(from, { roundTripMs, stage, step, secondsPerToken, roomTokens });
     // The first had to wait for the connection to be made.
     if (probed.answers === 1) this.ask(from);
