@@ -233,6 +233,9 @@ export const MOVED_SHARE_MAX = 1 / 4;
 /** Sessions that one host keeps. Their tokens are bounded by its cache; this bounds what is noted of them. */
 export const SESSIONS_MAX = 4096;
 
+/** Biases for single tokens that all sessions of a host have together: some 20 MB. */
+export const SESSION_BIASES_MAX = 262_144;
+
 /** Sessions in one frame: more than a host decodes at once. */
 export const SESSION_PARTS_MAX = 64;
 

@@ -15,6 +15,7 @@ import {
   DECODE_BATCH_MAX,
   PREFILL_CHUNK_TOKENS,
   REASON_CHARACTERS_MAX,
+  SESSION_BIASES_MAX,
   SESSION_ENDED_MS,
   SESSION_IDLE_MS,
   SESSION_LEASE_MS,
@@ -117,6 +118,8 @@ export class Serving {
   readonly #ended = new Map<string, number>();
   /** Tokens of all sessions. */
   #tokens = 0;
+  /** Biases of all sessions. */
+  #biases = 0;
   #secondsPerToken: number | undefined;
   #timer: Timer | undefined;
   #dueMs = Infinity;
@@ -200,7 +203,7 @@ export class Serving {
         partFault(part, opening, { stage, length }) ?? tokensFault(tokens, bounds);
     if (fault !== undefined) return this.#refuse(from, stage, part, fault);
     if (from !== previousOf(opening, stage)) return this.#refuse(from, stage, part, "it comes another way");
-    const full = this.#fullFor(part.count, known);
+    const full = this.#fullFor(part.count, known, opening);
     const unpaid = full ?? this.#owner.charge?.(opening.home, part.count);
     if (unpaid !== undefined) return this.#refuse(from, stage, part, unpaid, SESSION_RETRY_MS);
     const session = known ?? this.#open(part.session, opening, stage);
@@ -216,20 +219,23 @@ export class Serving {
   }
 
   /** Why there is no room, though sessions that rest have made some. */
-  #fullFor(tokens: number, known: Session | undefined): string | undefined {
+  #fullFor(tokens: number, known: Session | undefined, opening: Opening): string | undefined {
     if (known === undefined) {
       const refused = this.#owner.refuses() ??
         (this.#held === undefined ? "its stage keeps no texts" : undefined);
       if (refused !== undefined) return refused;
     }
     const { capacityTokens } = this.#held!;
+    const biases = opening.sampling.logitBias.length;
     const isFull = () =>
-      this.#tokens + tokens > capacityTokens || (known === undefined && this.#sessions.size >= SESSIONS_MAX);
+      this.#tokens + tokens > capacityTokens ||
+      (known === undefined &&
+        (this.#sessions.size >= SESSIONS_MAX || this.#biases + biases > SESSION_BIASES_MAX));
     while (isFull()) {
       const idle = this.#longestIdle(known);
       if (idle === undefined) {
-        return `this host keeps ${this.#sessions.size} of ${SESSIONS_MAX} sessions and ` +
-          `${this.#tokens} of ${capacityTokens} tokens`;
+        return `this host keeps ${this.#sessions.size} of ${SESSIONS_MAX} sessions, ` +
+          `${this.#tokens} of ${capacityTokens} tokens and ${this.#biases} of ${SESSION_BIASES_MAX} biases`;
       }
       this.#evict(idle);
     }
@@ -248,6 +254,7 @@ export class Serving {
       movedMs: this.#context.clock.nowMs(),
     };
     this.#sessions.set(key, session);
+    this.#biases += opening.sampling.logitBias.length;
     this.#setTimer(session.movedMs + SESSION_LEASE_MS);
     return session;
   }
@@ -504,6 +511,7 @@ export class Serving {
       this.#decodes.delete(session.opening.home, session);
       this.#prefills.delete(session.opening.home, session);
       this.#tokens -= session.length;
+      this.#biases -= session.opening.sampling.logitBias.length;
       this.#held?.end(session.key);
       this.#remember(session.key);
     }

@@ -7,6 +7,7 @@ import {
   DECODE_BATCH_MAX,
   HELLO_PERIOD_MS,
   PREFILL_CHUNK_TOKENS,
+  SESSION_BIASES_MAX,
   SESSION_ENDED_MS,
   SESSION_IDLE_MS,
   SESSION_LEASE_MS,
@@ -536,6 +537,27 @@ Deno.test("where there is no room, who rests for longest makes some; who is in u
   assert.deepEqual([evicted.message.session, evicted.message.retryAfterMs, others], [id(2), 0, []]);
   assert.equal(hosting.take("extend").at(-1)?.message.parts[0].session, id(5));
   assert.deepEqual(await hosting.kept(), { held: 3, sessions: 3 });
+});
+
+Deno.test("what texts bring along is bounded as they are, and free again when they end", async () => {
+  const hosting = await Hosting.of(0);
+  const logitBias = Array.from({ length: LOGIT_BIAS_MAX }, (_, n) => ({ token: n % VOCABULARY, bias: 1 }));
+  const many = SESSION_BIASES_MAX / LOGIT_BIAS_MAX;
+  const begin = async (session: number) => {
+    const message = await hosting.extendOf({ session, tokens: [1] });
+    const [part] = message.parts;
+    const opening = { ...part.opening!, sampling: { ...SAMPLING, logitBias } };
+    hosting.deliver("home", { ...message, parts: [{ ...part, opening }] });
+  };
+  for (let session = 1; session <= many + 1; session++) await begin(session);
+  await hosting.pass(WORK_MS * many);
+  const [refused, ...others] = hosting.take("sessionLost");
+  assert.deepEqual([refused.message.session, others], [id(many + 1), []]);
+  assert.match(refused.message.reason, /262144 of 262144 biases/);
+  hosting.deliver("home", { kind: "endSessions", sessions: [id(1)] });
+  await begin(many + 2);
+  await hosting.pass(WORK_MS);
+  assert.deepEqual(hosting.take("sessionLost"), []);
 });
 
 Deno.test("of those that find no room in one run the newest goes, and the others go on", async () => {
