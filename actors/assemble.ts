@@ -22,7 +22,8 @@ import {
   type GenerationRequest,
 } from "./generation.ts";
 import { exporter, type WeightSink } from "./exporter.ts";
-import { type Departure, host, type HostStatus, type Tolls } from "./host.ts";
+import { host, type HostStatus, type Tolls } from "./host.ts";
+import type { Departure } from "./host/departing.ts";
 import type { PledgeStore } from "./host/following.ts";
 import type { SnapshotStore } from "./host/snapshots.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";

@@ -9,26 +9,29 @@
 
 import type { Pledge } from "./allegiance.ts";
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
-import type { Timer } from "./core/clock.ts";
 import { DISPATCH_TIMER } from "./dispatch.ts";
+import { Departing, type Departure, LEAVE_TIMER } from "./host/departing.ts";
 import { Following, HELLO_TIMER, type PledgeStore } from "./host/following.ts";
 import { Giving } from "./host/giving.ts";
 import { Holding, type Prove } from "./host/holding.ts";
+import { Offering } from "./host/offering.ts";
+import { Opening } from "./host/opening.ts";
 import { Restoring } from "./host/restoring.ts";
 import { Snapshots, type SnapshotStore } from "./host/snapshots.ts";
 import { StepDuty } from "./host/step_duty.ts";
 import { Tally } from "./host/tally.ts";
 import { Walks } from "./host/walks.ts";
+import { Watches } from "./host/watches.ts";
 import { WORK_TIMER, WorkQueue } from "./host/work_queue.ts";
-import { LEASE_MS, LEAVE_MS_MAX, LOAD_SECONDS_MAX, VOUCHER_BYTES_MAX } from "./limits.ts";
+import { VOUCHER_BYTES_MAX } from "./limits.ts";
 import type { Message, MessageOf, Tensor } from "./messages.ts";
 import { behaviour, reasonOf, type Role } from "./role.ts";
 import { Serving, SERVING_TIMER } from "./serving.ts";
 import type { TextBounds } from "./session_checks.ts";
 import { Standalone } from "./standalone.ts";
 import { DONATION_TIMER, TRANSFER_TIMER } from "./state_transfer.ts";
-import { isQuorate, proveState, type Signer, stageService, type Verify } from "../routing/mod.ts";
-import { DeviceLost, type Stage, type StageLayout } from "../stages/mod.ts";
+import { proveState, type Signer, stageService, type StateProof, type Verify } from "../routing/mod.ts";
+import { DeviceLost, type Stage, type StageLayout, type StateManifest } from "../stages/mod.ts";
 
 /** Takes money for tokens. */
 export interface Tolls {
@@ -74,18 +77,6 @@ export interface HostOptions {
   readonly onLeft?: (departure: Departure) => void;
 }
 
-/** What a host leaves behind. */
-export interface Departure {
-  /** The stage that it held, if any. */
-  readonly stage: number | undefined;
-  /** Steps that its state has taken. */
-  readonly step: number;
-  /** Other hosts that hold the state and go on; `undefined` if nobody could say so. */
-  readonly replicas: number | undefined;
-  /** Whether the state is on its own disk. */
-  readonly saved: boolean;
-}
-
 /** What a host's owner sees. */
 export interface HostStatus {
   /** The stage that it holds, once it has one. */
@@ -108,7 +99,6 @@ export interface HostStatus {
   readonly trouble: string | undefined;
 }
 
-const LEAVE_TIMER = "leave";
 /** What outlives a restart of the host's actor. */
 interface Memory {
   pledge: Pledge | undefined;
@@ -138,31 +128,23 @@ class Host implements Role {
   readonly #restoring: Restoring;
   readonly #sessions: Serving;
   readonly #standalone: Standalone;
-  /** Serves sessions though nobody leads it. */
-  #isAlone = false;
-  #isOfferedAlone = false;
   /** No coordinator has given it its stage. */
   #choseItself = false;
-  /** Who wants to hear of a service: more than one part of this host may. */
-  readonly #watched = new Map<string, Set<"next" | "look" | "first">>();
-
-  #serving = false;
-  readonly #memory: Memory;
   readonly #following: Following;
-  #leaveTimer: Timer | undefined;
-  #leavingSinceMs = Infinity;
-  /** Others take the walks that this host would be sent. */
-  #isReplaced = false;
-  #departed = false;
   #trouble: string | undefined;
 
   readonly #tally = new Tally();
   readonly #stepDuty: StepDuty;
   readonly #walks: Walks;
+  readonly #departing: Departing;
+  readonly #offering: Offering;
+  readonly #opening: Opening;
+  readonly #watches: Watches;
+
   constructor(context: Context<Message>, options: HostOptions, memory: Memory) {
     this.#context = context;
     this.#options = options;
-    this.#memory = memory;
+    this.#watches = new Watches(context);
     this.#incarnation = context.entropy.integer(2 ** 31);
     this.#queue = new WorkQueue(context, {
       inFlightMax: () => this.#holding.stage?.inFlightMax ?? 1,
@@ -192,14 +174,23 @@ class Host implements Role {
       trouble: (reason) => this.#setTrouble(reason),
     });
     this.#giving = new Giving(context, { holding, queue, snapshots, mayExport });
-    this.#restoring = new Restoring(context, { holding, queue, snapshots, prove, layout, openStage }, {
+    const { firstStates } = options;
+    this.#restoring = new Restoring(context, {
+      holding,
+      queue,
+      snapshots,
+      prove,
+      layout,
+      openStage,
+      firstStates,
+    }, {
       pause: (reason) => this.#pause(reason),
       trouble: (reason) => this.#setTrouble(reason),
       restored: () => {
         this.#stepDuty.reset();
         this.#sayHello();
       },
-      watch: (service, wanted) => this.#watch(service, "first", wanted),
+      watch: (service, wanted) => this.#watches.watch(service, "first", wanted),
     });
     this.#stepDuty = new StepDuty(context, {
       holding,
@@ -215,7 +206,7 @@ class Host implements Role {
       pause: (reason) => this.#pause(reason),
       trouble: (reason) => this.#setTrouble(reason),
       applied: () => this.#onApplied(),
-      isLeaving: () => memory.leaving,
+      isLeaving: () => this.#departing.isLeaving,
     });
     this.#walks = new Walks(context, {
       holding,
@@ -225,14 +216,40 @@ class Host implements Role {
       tokensPerMicroBatch: options.tokensPerMicroBatch,
       rootOf: options.rootOf,
     }, {
-      isServing: () => this.#serving,
-      isReplaced: () => this.#isReplaced,
+      isServing: () => this.#offering.isServing,
+      isReplaced: () => this.#departing.isReplaced,
       counted: () => this.#changed(),
       spoilt: () => this.#stepDuty.forget(),
     });
+    this.#departing = new Departing(context, {
+      holding,
+      queue,
+      snapshots,
+      following: this.#following,
+      memory,
+    }, {
+      isNeeded: () => this.#offering.isServing || this.#stepDuty.isApplying || this.#tally.size > 0,
+      greet: () => this.#sayHello(),
+      replaced: () => this.#offering.withdraw(),
+      end: () => {
+        this.#walks.breakAll("this host leaves");
+        this.#pause("leaving");
+      },
+      left: (departure) => options.onLeft?.(departure),
+    });
+    this.#offering = new Offering(context, {
+      holding,
+      departing: this.#departing,
+      waitingSeconds: () => this.#walks.waitingSeconds,
+      roomTokens: () => this.#sessions.roomTokens,
+    });
+    this.#opening = new Opening({ holding, queue, snapshots, openStage, stages: options.bounds.stages }, {
+      leave: (stage) => this.#leave(stage),
+      opened: (stage, manifest, proof) => this.#onOpened(stage, manifest, proof),
+    });
     this.#sessions = new Serving(context, {
       bounds: options.bounds,
-      refuses: () => this.#refusesSessions(),
+      refuses: () => this.#offering.refusesSessions(),
       charge: (home, tokens) => options.tolls?.charge(home, tokens),
       wake: () => this.#queue.advance(),
       start: (tokens, run, done, failed) =>
@@ -242,12 +259,12 @@ class Host implements Role {
       stages: options.bounds.stages,
       stage: () => this.#holding.stage?.index,
       movable: this.#movable,
-      watch: (service, wanted) => this.#watch(service, "look", wanted),
+      watch: (service, wanted) => this.#watches.watch(service, "look", wanted),
       take: (index) => this.#settleIn(index),
     });
     this.#following.start();
-    if (memory.leaving) this.#awaitRelief();
-    if (options.stage !== undefined) this.#open(options.stage);
+    this.#departing.start();
+    if (options.stage !== undefined) this.#opening.open(options.stage);
   }
 
   receive({ from, message }: Envelope<Message>): void {
@@ -316,14 +333,14 @@ class Host implements Role {
       case "relieved":
         return this.#onOrder(from, message);
       case "leave":
-        return this.#onLeave();
+        return this.#departing.leave();
     }
   }
 
   stop(): void {
     this.#restoring.cancel();
     this.#following.stop();
-    this.#leaveTimer?.cancel();
+    this.#departing.stop();
     this.abandon();
   }
 
@@ -349,47 +366,13 @@ class Host implements Role {
 
   // --- the stage and its state --------------------------------------------------------------------
 
-  #open(index: number): void {
-    if (this.#holding.isOpening || index >= this.#options.bounds.stages) return;
-    this.#holding.open();
-    this.#queue.alone(() => {
-      const before = this.#holding.stage;
-      if (before !== undefined) this.#leave(before);
-      this.#queue.start(
-        { kind: "open", amount: 1 },
-        async () => {
-          await before?.close();
-          const stage = await this.#options.openStage(index);
-          const snapshots = await this.#snapshots.list(index);
-          if (snapshots.length > 0) {
-            const { manifest, bytes } = await this.#snapshots.load(index, snapshots[0].stateHash);
-            await stage.importState(manifest, bytes);
-          }
-          return { stage, snapshots, manifest: await stage.describeState() };
-        },
-        ({ stage, snapshots, manifest }) => {
-          this.#holding.hold(stage);
-          this.#snapshots.open(snapshots);
-          const first = this.#options.firstStates?.[index];
-          // What the stage holds for want of the files is nobody's state.
-          if (stage.step === 0 && first !== undefined && manifest.stateHash !== first) {
-            this.#restoring.seekFirst(first);
-          } else this.#holding.stand(manifest, snapshots[0]?.proof);
-          this.#sessions.open(stage);
-          this.#context.trace("stage opened", {
-            stage: index,
-            step: stage.step,
-            parameters: stage.parameters,
-          });
-          this.#watchNextOf(index, true);
-          this.#sayHello();
-        },
-        // Without its stage a host is of no use: the supervisor decides whether to try again.
-        (error) => {
-          throw error;
-        },
-      );
-    });
+  #onOpened(stage: Stage, manifest: StateManifest, proof: StateProof | undefined): void {
+    const { index, step, parameters } = stage;
+    this.#restoring.opened(stage, manifest, proof);
+    this.#sessions.open(stage);
+    this.#context.trace("stage opened", { stage: index, step, parameters });
+    this.#watchNextOf(index, true);
+    this.#sayHello();
   }
 
   /** To another stage. What is under way here is broken off; work that was begun ends before the stage is left. */
@@ -398,7 +381,7 @@ class Host implements Role {
     this.#pause(reason);
     this.#walks.breakAll(reason);
     this.#restoring.cancel();
-    this.#open(index);
+    this.#opening.open(index);
   }
 
   /** Nothing that was known of this stage holds for another. */
@@ -413,20 +396,7 @@ class Host implements Role {
   }
 
   #watchNextOf(index: number, wanted: boolean): void {
-    if (index + 1 < this.#options.bounds.stages) this.#watch(stageService(index + 1), "next", wanted);
-  }
-
-  #watch(service: string, purpose: "next" | "look" | "first", wanted: boolean): void {
-    const { actor } = this.#context;
-    const purposes = this.#watched.get(service) ?? new Set();
-    this.#watched.set(service, purposes);
-    if (wanted) purposes.add(purpose);
-    else purposes.delete(purpose);
-    // The scout looks at once when it is asked anew.
-    if (wanted) this.#context.tell({ actor: "scout" }, { kind: "watch", service, subscriber: actor });
-    if (purposes.size > 0) return;
-    this.#watched.delete(service);
-    this.#context.tell({ actor: "scout" }, { kind: "unwatch", service, subscriber: actor });
+    if (index + 1 < this.#options.bounds.stages) this.#watches.watch(stageService(index + 1), "next", wanted);
   }
 
   // --- the coordinator ----------------------------------------------------------------------------
@@ -447,7 +417,7 @@ class Host implements Role {
   #sayHello(): void {
     this.#following.rest();
     this.#standAlone();
-    if (this.#servesSessions || this.#serving) this.#announce();
+    if (this.#offering.servesSessions || this.#offering.isServing) this.#offering.announce();
     this.#changed();
     if (this.#holding.isOpening) return;
     this.#following.hello({
@@ -464,10 +434,10 @@ class Host implements Role {
       secondsPerMicroBatch: this.#walks.secondsPerMicroBatch ?? null,
       movable: this.#movable,
       missed: this.#restoring.missed,
-      leaving: this.#memory.leaving,
-      report: this.#serving ? null : this.#stepDuty.report,
-    }, { isServing: this.#serving });
-    this.#departIfIdle();
+      leaving: this.#departing.isLeaving,
+      report: this.#offering.isServing ? null : this.#stepDuty.report,
+    }, { isServing: this.#offering.isServing });
+    this.#departing.departIfIdle();
   }
 
   get #movable(): boolean {
@@ -479,55 +449,24 @@ class Host implements Role {
   /** Nobody knows of a coordinator: readers are served all the same, by a state that is what the run says. */
   #standAlone(): void {
     if (!this.#holding.isOpening) this.#standalone.tick();
-    const isAlone = this.#standalone.isAlone && this.#isTrusted();
-    if (this.#isOfferedAlone && !isAlone && !this.#serving && !this.#holding.isOpening) this.#withdraw();
+    const isAlone = this.#standalone.isAlone && this.#restoring.isTrusted;
     // What kept it from serving until now is over.
-    if (isAlone && !this.#isAlone && !this.#serving) this.#trouble = undefined;
-    this.#isAlone = isAlone;
-  }
-
-  /** Whether the state is the run's without a coordinator's word: what it begins with, or proved. */
-  #isTrusted(): boolean {
-    const stage = this.#holding.stage;
-    if (stage === undefined || this.#holding.isOpening || this.#restoring.isUnderWay) {
-      return false;
-    }
-    if (stage.step > 0) return this.#holding.proof !== undefined && isQuorate(this.#holding.proof);
-    const first = this.#options.firstStates?.[stage.index];
-    return first === undefined || first === this.#holding.stateHash;
-  }
-
-  /** Why no session is taken in; `undefined` if one is. */
-  #refusesSessions(): string | undefined {
-    if (this.#memory.leaving || this.#departed) return "this host leaves";
-    return this.#serving || this.#isAlone ? undefined : "this host does not serve yet";
-  }
-
-  get #servesSessions(): boolean {
-    return this.#holding.stage?.sessions !== undefined && this.#refusesSessions() === undefined;
+    if (isAlone && !this.#offering.isAlone && !this.#offering.isServing) this.#trouble = undefined;
+    this.#offering.standAlone(isAlone);
   }
 
   /** Takes a stage without a coordinator, and says so before it is there, so that other newcomers take another. */
   #settleIn(index: number): void {
     this.#context.trace("stage chosen", { stage: index });
     this.#choseItself = true;
-    if (this.#holding.stage === undefined) this.#open(index);
+    if (this.#holding.stage === undefined) this.#opening.open(index);
     else this.#moveTo(index);
-    this.#isOfferedAlone = true;
-    this.#context.tell({ actor: "scout" }, {
-      kind: "announce",
-      service: stageService(index),
-      step: 0,
-      stateHash: null,
-      load: 0,
-      trains: false,
-      sessionRoom: 0,
-    });
+    this.#offering.announceAhead(index);
   }
 
   /** What was begun under another term counts no more; what has been counted is reported. */
   #onPromised(): void {
-    this.#serving = false;
+    this.#offering.suspend();
     this.#stepDuty.unseal();
     this.#restoring.suspend();
     this.#walks.letGoOfTraining();
@@ -550,7 +489,7 @@ class Host implements Role {
       const may = this.#movable && message.stage !== stage.index && !this.#stepDuty.isApplying;
       return may ? this.#moveTo(message.stage) : undefined;
     }
-    if (message.kind === "relieved") return this.#onRelieved(message);
+    if (message.kind === "relieved") return this.#departing.onRelieved(message);
     if (message.kind === "restore") {
       return message.stage === stage.index ? this.#restoring.restore(message) : undefined;
     }
@@ -561,7 +500,7 @@ class Host implements Role {
     // Who holds the total of an all-reduce may apply it under any coordinator that says so.
     if (
       message.kind !== "accepted" && message.kind !== "apply" && message.kind !== "certified" &&
-      !this.#serving
+      !this.#offering.isServing
     ) {
       // Meant for this host as it was before it started again.
       this.#context.trace("order ignored", { order: message.kind, reason: "not serving" });
@@ -587,106 +526,33 @@ class Host implements Role {
   #placeAt(index: number): void {
     if (this.#holding.isOpening) return;
     this.#choseItself = false;
-    if (this.#holding.stage === undefined) this.#open(index);
+    if (this.#holding.stage === undefined) this.#opening.open(index);
     else if (this.#holding.stage.index === index) this.#sayHello();
     else this.#moveTo(index);
-  }
-
-  // --- leaving ------------------------------------------------------------------------------------
-
-  /** What this host has counted is needed until the step is over; then it goes. */
-  #onLeave(): void {
-    if (this.#memory.leaving) return;
-    this.#memory.leaving = true;
-    this.#awaitRelief();
-    this.#sayHello();
-  }
-
-  #awaitRelief(): void {
-    this.#leavingSinceMs = this.#context.clock.nowMs();
-    this.#leaveTimer = this.#context.after(LEAVE_MS_MAX, { kind: "timer", name: LEAVE_TIMER, key: "" });
-  }
-
-  #departIfIdle(): void {
-    if (!this.#memory.leaving) return;
-    const isNeeded = this.#serving || this.#stepDuty.isApplying || this.#tally.size > 0;
-    // Another coordinator would have asked for what this host holds by then.
-    const waitedMs = this.#context.clock.nowMs() - this.#leavingSinceMs;
-    const isForgotten = this.#following.leader === undefined && waitedMs > 2 * LEASE_MS;
-    if (!isNeeded || isForgotten) this.#depart(undefined);
-  }
-
-  #onRelieved({ replicas, now }: MessageOf<"relieved">): void {
-    if (!this.#memory.leaving) return;
-    if (now) return this.#depart(replicas);
-    this.#isReplaced = replicas > 0;
-    if (this.#isReplaced) this.#withdraw();
-  }
-
-  #depart(replicas: number | undefined): void {
-    if (this.#departed) return;
-    this.#departed = true;
-    this.#leaveTimer?.cancel();
-    this.#walks.breakAll("this host leaves");
-    this.#pause("leaving");
-    this.#snapshots.copyUnlessKept();
-    this.#queue.whenIdle(() => {
-      this.#options.onLeft?.({
-        stage: this.#holding.stage?.index,
-        step: this.#holding.step,
-        replicas,
-        saved: this.#snapshots.holdPresent,
-      });
-    });
   }
 
   #serve(round: number): void {
     this.#tally.seal(round - 1);
     // Others that stood alone until now begin to train as well.
-    if (!this.#serving) this.#watchNextOf(this.#holding.stage!.index, true);
-    this.#serving = true;
+    if (!this.#offering.isServing) this.#watchNextOf(this.#holding.stage!.index, true);
     this.#restoring.accepted();
     this.#trouble = undefined;
-    this.#announce();
+    this.#offering.serve();
     this.#changed();
   }
 
   /** The stage has taken a step. What was begun before it counts for nothing any more. */
   #onApplied(): void {
     this.#walks.letGoBefore(this.#holding.step);
-    if (!this.#serving) this.#sayHello();
-    this.#announce();
+    if (!this.#offering.isServing) this.#sayHello();
+    this.#offering.announce();
     this.#changed();
-  }
-
-  #announce(): void {
-    if (this.#isReplaced || this.#departed) return;
-    const stage = this.#holding.stage!;
-    this.#isOfferedAlone = !this.#serving;
-    this.#context.tell({ actor: "scout" }, {
-      kind: "announce",
-      service: stageService(stage.index),
-      step: stage.step,
-      stateHash: this.#holding.stateHash ?? null,
-      load: Math.min(
-        LOAD_SECONDS_MAX,
-        this.#walks.waitingSeconds,
-      ),
-      trains: this.#serving,
-      sessionRoom: this.#sessions.roomTokens,
-    });
-  }
-
-  #withdraw(): void {
-    this.#isOfferedAlone = false;
-    this.#context.tell({ actor: "scout" }, { kind: "withdraw" });
   }
 
   /** Serves no more until the coordinator says so again. */
   #pause(reason: string): void {
-    this.#serving = this.#isAlone = false;
     this.#sessions.loseAll(reason);
-    this.#withdraw();
+    this.#offering.end();
     this.#setTrouble(reason);
   }
 
@@ -701,10 +567,10 @@ class Host implements Role {
     this.#options.onChange?.({
       stage: this.#holding.stage?.index,
       step: this.#holding.step,
-      serving: this.#serving,
-      servesSessions: this.#servesSessions,
+      serving: this.#offering.isServing,
+      servesSessions: this.#offering.servesSessions,
       sessions: this.#sessions.count,
-      leaving: this.#memory.leaving,
+      leaving: this.#departing.isLeaving,
       coordinator: this.#following.leader,
       accumulated: this.#walks.countedTotal,
       trouble: this.#trouble,
@@ -723,7 +589,7 @@ class Host implements Role {
       case HELLO_TIMER:
         return this.#sayHello();
       case LEAVE_TIMER:
-        return this.#depart(undefined);
+        return this.#departing.onTimer();
       case SERVING_TIMER:
         return this.#sessions.timer();
       case WORK_TIMER:

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import type { Departure } from "../actors/host.ts";
+import type { Departure } from "../actors/host/departing.ts";
 import { HELLO_PERIOD_MS, LEASE_MS } from "../actors/limits.ts";
 import { MemorySnapshots } from "../sim/memory_snapshots.ts";
 import { SimulatedSwarm } from "../sim/swarm.ts";

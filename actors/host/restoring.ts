@@ -10,7 +10,7 @@ import { REPLICAS_MAX } from "../limits.ts";
 import type { Message, MessageOf } from "../messages.ts";
 import { reasonOf } from "../role.ts";
 import { type Remains, Transfer } from "../state_transfer.ts";
-import { type Announcement, stageService, type StateProof } from "../../routing/mod.ts";
+import { type Announcement, isQuorate, stageService, type StateProof } from "../../routing/mod.ts";
 import {
   checkStateManifest,
   type Stage,
@@ -32,6 +32,8 @@ export interface RestoringParts {
   readonly layout: (index: number) => StageLayout;
   /** Builds a stage in its initial state. */
   readonly openStage: (index: number) => Promise<Stage>;
+  /** Hashes that the manifest gives for the states before the first step; without it they follow from the seed. */
+  readonly firstStates: readonly string[] | undefined;
 }
 
 /** What restoring asks of its host. */
@@ -90,6 +92,25 @@ export class Restoring {
     this.#missed = 0;
   }
 
+  /** Whether the state is the run's without a coordinator's word: what it begins with, or proved. */
+  get isTrusted(): boolean {
+    const { holding: { stage, isOpening, stateHash, proof }, firstStates } = this.#parts;
+    if (stage === undefined || isOpening || this.isUnderWay) return false;
+    if (stage.step > 0) return proof !== undefined && isQuorate(proof);
+    const first = firstStates?.[stage.index];
+    return first === undefined || first === stateHash;
+  }
+
+  /** The stage was opened, in this state: the one that it begins with, or one from the disk. */
+  opened({ index, step }: Stage, manifest: StateManifest, proof: StateProof | undefined): void {
+    const { holding, firstStates } = this.#parts;
+    const first = firstStates?.[index];
+    // What the stage holds for want of the files is nobody's state.
+    const isNobodys = step === 0 && first !== undefined && manifest.stateHash !== first;
+    if (isNobodys) this.#seekFirst(first, stageService(index));
+    else holding.stand(manifest, proof);
+  }
+
   // --- the state that a coordinator orders --------------------------------------------------------
 
   /** Stands at this state as soon as it can; at once if it does already. */
@@ -146,8 +167,7 @@ export class Restoring {
   // --- the state that the run's manifest names ----------------------------------------------------
 
   /** The run names the state before the first step, and its files are not here: other hosts have it. */
-  seekFirst(stateHash: string): void {
-    const service = stageService(this.#parts.holding.stage!.index);
+  #seekFirst(stateHash: string, service: string): void {
     this.#sought = { stateHash, service };
     this.#owner.watch(service, true);
     this.#owner.trouble(

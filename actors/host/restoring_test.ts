@@ -51,7 +51,7 @@ class Restorer {
       });
       this.restoring = new Restoring(
         context,
-        { holding, queue, snapshots, prove: never, layout: never, openStage: never },
+        { holding, queue, snapshots, prove: never, layout: never, openStage: never, firstStates: [FIRST] },
         {
           pause: trouble,
           trouble,
@@ -63,15 +63,22 @@ class Restorer {
       return { receive: () => {} };
     }));
   }
+
+  /** The stage is open; what it holds is not what the run begins with. */
+  async open(): Promise<void> {
+    const stage = this.holding.stage!;
+    this.restoring.opened(stage, await stage.describeState(), undefined);
+  }
 }
 
 function holderOf(peer: string, stateHash: string) {
   return { ...announcementOf(peer), stateHash };
 }
 
-Deno.test("the weights that a run begins with are asked of those that announce them, and of nobody else", () => {
-  const { restoring, asked, watched } = new Restorer();
-  restoring.seekFirst(FIRST);
+Deno.test("the weights that a run begins with are asked of those that announce them, and of nobody else", async () => {
+  const restorer = new Restorer();
+  const { restoring, asked, watched } = restorer;
+  await restorer.open();
   assert.deepEqual([...watched], ["stage:0"]);
   restoring.foundHosts("stage:1", [holderOf("next", FIRST)]);
   restoring.foundHosts("stage:0", [holderOf("other", "0".repeat(64))]);
@@ -81,10 +88,10 @@ Deno.test("the weights that a run begins with are asked of those that announce t
   assert.deepEqual(asked, ["holder", "late"]);
 });
 
-Deno.test("a host that leaves its stage looks no more for the weights that it begins with", () => {
+Deno.test("a host that leaves its stage looks no more for the weights that it begins with", async () => {
   const restorer = new Restorer();
   const { restoring, holding, asked, watched } = restorer;
-  restoring.seekFirst(FIRST);
+  await restorer.open();
   assert.match(restorer.trouble!, /looking for a host/);
   restoring.leave();
   holding.leave();
