@@ -20,9 +20,9 @@
 
 export * from "./actors/assemble.ts";
 export * from "./actors/core/mod.ts";
-export type { HostStatus, Tolls } from "./actors/host.ts";
 export type { Departure } from "./actors/host/departing.ts";
 export type { PledgeStore } from "./actors/host/following.ts";
+export type { HostStatus, Tolls } from "./actors/host/options.ts";
 export type { KeptState, SnapshotStore } from "./actors/host/snapshots.ts";
 export type { WeightSink } from "./actors/exporter.ts";
 export type { EarnerOptions } from "./actors/earner.ts";

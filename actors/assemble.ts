@@ -22,9 +22,10 @@ import {
   type GenerationRequest,
 } from "./generation.ts";
 import { exporter, type WeightSink } from "./exporter.ts";
-import { host, type HostStatus, type Tolls } from "./host.ts";
+import { host } from "./host.ts";
 import type { Departure } from "./host/departing.ts";
 import type { PledgeStore } from "./host/following.ts";
+import type { HostStatus, Tolls } from "./host/options.ts";
 import type { SnapshotStore } from "./host/snapshots.ts";
 import { ANNOUNCE_VALIDITY_MS, MAILBOX_MESSAGES_MAX, REFUSED_RETRY_MS } from "./limits.ts";
 import { fromFrame, type Message, recipientOf, type RemoteMessage, toFrame } from "./messages.ts";

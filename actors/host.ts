@@ -10,94 +10,28 @@
 import type { Pledge } from "./allegiance.ts";
 import type { Context, Envelope, PeerId } from "./core/actor.ts";
 import { DISPATCH_TIMER } from "./dispatch.ts";
-import { Departing, type Departure, LEAVE_TIMER } from "./host/departing.ts";
-import { Following, HELLO_TIMER, type PledgeStore } from "./host/following.ts";
+import { Departing, LEAVE_TIMER } from "./host/departing.ts";
+import { Following, HELLO_TIMER } from "./host/following.ts";
 import { Giving } from "./host/giving.ts";
 import { Holding, type Prove } from "./host/holding.ts";
 import { Offering } from "./host/offering.ts";
-import { Opening } from "./host/opening.ts";
+import type { HostOptions } from "./host/options.ts";
+import { Placement } from "./host/placement.ts";
 import { Restoring } from "./host/restoring.ts";
-import { Snapshots, type SnapshotStore } from "./host/snapshots.ts";
+import { Snapshots } from "./host/snapshots.ts";
 import { StepDuty } from "./host/step_duty.ts";
 import { Tally } from "./host/tally.ts";
 import { Walks } from "./host/walks.ts";
 import { Watches } from "./host/watches.ts";
 import { WORK_TIMER, WorkQueue } from "./host/work_queue.ts";
 import { VOUCHER_BYTES_MAX } from "./limits.ts";
-import type { Message, MessageOf, Tensor } from "./messages.ts";
+import type { Message, MessageOf } from "./messages.ts";
 import { behaviour, reasonOf, type Role } from "./role.ts";
 import { Serving, SERVING_TIMER } from "./serving.ts";
-import type { TextBounds } from "./session_checks.ts";
 import { Standalone } from "./standalone.ts";
 import { DONATION_TIMER, TRANSFER_TIMER } from "./state_transfer.ts";
-import { proveState, type Signer, stageService, type StateProof, type Verify } from "../routing/mod.ts";
-import { DeviceLost, type Stage, type StageLayout, type StateManifest } from "../stages/mod.ts";
-
-/** Takes money for tokens. */
-export interface Tolls {
-  /** A home sends a voucher. */
-  accept(from: PeerId, voucher: Uint8Array): void;
-  /** Why so many tokens are not computed for a home; `undefined` if they are, and then they are owed. */
-  charge(home: PeerId, tokens: number): string | undefined;
-}
-
-/** What a host is made of. */
-export interface HostOptions {
-  /** Builds a stage in its initial state. */
-  readonly openStage: (index: number) => Promise<Stage>;
-  /** What a stage holds, to check the manifests of its states. */
-  readonly layout: (index: number) => StageLayout;
-  /** The stage that the owner asks for; without it the neediest. */
-  readonly stage?: number;
-  /** What the run's manifest says of texts, and the number of its stages. */
-  readonly bounds: TextBounds;
-  /** Hashes that the manifest gives for the states before the first step; without it they follow from the seed. */
-  readonly firstStates?: readonly string[];
-  /** Hash of the run's manifest, hex. */
-  readonly run: string;
-  /** Signs the states that this host computes. */
-  readonly signer: Signer;
-  /** Checks those of others. */
-  readonly verify: Verify;
-  /** Tokens of one micro-batch, for the router's expectations. */
-  readonly tokensPerMicroBatch: number;
-  readonly snapshots?: SnapshotStore;
-  readonly pledges?: PledgeStore;
-  /** Steps between two snapshots. */
-  readonly snapshotEverySteps: number;
-  /** Whether the state is given to those who say that they take it out of the run. Default: it is. */
-  readonly mayExport?: boolean;
-  /** Digest of what passes, SHA-256 in hex, where account is kept of work; without it nobody is told of any. */
-  readonly rootOf?: (tensor: Tensor) => string;
-  /** Who has paid for what; without it texts are continued for nothing. */
-  readonly tolls?: Tolls;
-  /** Told what a person wants to know: stage, state and count of work. */
-  readonly onChange?: (status: HostStatus) => void;
-  /** Told once, when this host was told to leave and is not needed any more. */
-  readonly onLeft?: (departure: Departure) => void;
-}
-
-/** What a host's owner sees. */
-export interface HostStatus {
-  /** The stage that it holds, once it has one. */
-  readonly stage: number | undefined;
-  /** Optimizer steps that its state has taken. */
-  readonly step: number;
-  /** Whether it takes in walks. */
-  readonly serving: boolean;
-  /** Whether it takes in texts to continue, and how many it keeps. */
-  readonly servesSessions: boolean;
-  /** Texts of which it keeps something. */
-  readonly sessions: number;
-  /** Whether it was told to leave. */
-  readonly leaving: boolean;
-  /** Whose orders it follows, while one is known. */
-  readonly coordinator: PeerId | undefined;
-  /** Micro-batches accumulated since the start. */
-  readonly accumulated: number;
-  /** Why the host does not serve, or why its last work failed. */
-  readonly trouble: string | undefined;
-}
+import { proveState, stageService, type StateProof } from "../routing/mod.ts";
+import { DeviceLost, type Stage, type StateManifest } from "../stages/mod.ts";
 
 /** What outlives a restart of the host's actor. */
 interface Memory {
@@ -122,114 +56,84 @@ class Host implements Role {
   readonly #options: HostOptions;
   readonly #incarnation: number;
   readonly #queue: WorkQueue;
-  readonly #holding = new Holding();
-  readonly #snapshots: Snapshots;
-  readonly #giving: Giving;
-  readonly #restoring: Restoring;
-  readonly #sessions: Serving;
-  readonly #standalone: Standalone;
-  /** No coordinator has given it its stage. */
-  #choseItself = false;
-  readonly #following: Following;
-  #trouble: string | undefined;
-
-  readonly #tally = new Tally();
-  readonly #stepDuty: StepDuty;
-  readonly #walks: Walks;
-  readonly #departing: Departing;
-  readonly #offering: Offering;
-  readonly #opening: Opening;
   readonly #watches: Watches;
 
+  readonly #holding = new Holding();
+  readonly #snapshots: Snapshots;
+  readonly #placement: Placement;
+  readonly #restoring: Restoring;
+  readonly #giving: Giving;
+
+  readonly #following: Following;
+  readonly #standalone: Standalone;
+  readonly #offering: Offering;
+  readonly #departing: Departing;
+
+  readonly #tally = new Tally();
+  readonly #walks: Walks;
+  readonly #stepDuty: StepDuty;
+  readonly #sessions: Serving;
+  #trouble: string | undefined;
+
   constructor(context: Context<Message>, options: HostOptions, memory: Memory) {
+    const { run, bounds, openStage, layout, firstStates, tokensPerMicroBatch, signer, rootOf } = options;
+    const { stage: asked, mayExport = true } = options;
+    const prove: Prove = (claim, proofs) => proveState({ run, ...claim }, proofs, options.verify);
+    const pause = (reason: string) => this.#pause(reason);
+    const trouble = (reason: string | undefined) => this.#setTrouble(reason);
+    const greet = () => this.#sayHello();
+
     this.#context = context;
     this.#options = options;
-    this.#watches = new Watches(context);
     this.#incarnation = context.entropy.integer(2 ** 31);
-    this.#queue = new WorkQueue(context, {
+    const queue = this.#queue = new WorkQueue(context, {
       inFlightMax: () => this.#holding.stage?.inFlightMax ?? 1,
       readersWait: () => this.#sessions.waits,
       runReaders: () => this.#sessions.run(),
       failed: (error) => this.#onFailure(error),
     });
-    const { layout, openStage, run, signer, verify, mayExport = true } = options;
+    this.#watches = new Watches(context);
+
     const holding = this.#holding;
-    const queue = this.#queue;
-    this.#following = new Following(context, { queue, store: options.pledges, memory }, {
-      greet: () => this.#sayHello(),
-      heard: () => {
-        this.#standalone.heard();
-        this.#standAlone();
-      },
-      promised: () => this.#onPromised(),
-      trouble: (reason) => this.#setTrouble(reason),
+    const { snapshots: store, snapshotEverySteps: everySteps } = options;
+    const snapshots = this.#snapshots = new Snapshots({ holding, queue, store, everySteps, prove, trouble });
+    const state = { holding, queue, snapshots };
+    this.#placement = new Placement({ ...state, openStage, stages: bounds.stages, asked }, {
+      uproot: (reason) => this.#uproot(reason),
+      leave: (stage) => this.#leave(stage),
+      opened: (stage, manifest, proof) => this.#onOpened(stage, manifest, proof),
+      greet,
     });
-    const prove: Prove = (claim, proofs) => proveState({ run, ...claim }, proofs, verify);
-    const snapshots = this.#snapshots = new Snapshots({
-      holding,
-      queue,
-      store: options.snapshots,
-      everySteps: options.snapshotEverySteps,
-      prove,
-      trouble: (reason) => this.#setTrouble(reason),
-    });
-    this.#giving = new Giving(context, { holding, queue, snapshots, mayExport });
-    const { firstStates } = options;
-    this.#restoring = new Restoring(context, {
-      holding,
-      queue,
-      snapshots,
-      prove,
-      layout,
-      openStage,
-      firstStates,
-    }, {
-      pause: (reason) => this.#pause(reason),
-      trouble: (reason) => this.#setTrouble(reason),
+    this.#restoring = new Restoring(context, { ...state, prove, layout, openStage, firstStates }, {
+      pause,
+      trouble,
       restored: () => {
         this.#stepDuty.reset();
         this.#sayHello();
       },
       watch: (service, wanted) => this.#watches.watch(service, "first", wanted),
     });
-    this.#stepDuty = new StepDuty(context, {
-      holding,
-      queue,
-      tally: this.#tally,
-      snapshots,
-      following: this.#following,
-      prove,
-      run,
-      signer,
-      accounts: options.rootOf !== undefined,
-    }, {
-      pause: (reason) => this.#pause(reason),
-      trouble: (reason) => this.#setTrouble(reason),
-      applied: () => this.#onApplied(),
-      isLeaving: () => this.#departing.isLeaving,
+    this.#giving = new Giving(context, { ...state, mayExport });
+
+    const following = this.#following = new Following(context, { queue, store: options.pledges, memory }, {
+      greet,
+      heard: () => {
+        this.#standalone.heard();
+        this.#standAlone();
+      },
+      promised: () => this.#onPromised(),
+      trouble,
     });
-    this.#walks = new Walks(context, {
-      holding,
-      queue,
-      tally: this.#tally,
-      following: this.#following,
-      tokensPerMicroBatch: options.tokensPerMicroBatch,
-      rootOf: options.rootOf,
-    }, {
-      isServing: () => this.#offering.isServing,
-      isReplaced: () => this.#departing.isReplaced,
-      counted: () => this.#changed(),
-      spoilt: () => this.#stepDuty.forget(),
+    this.#standalone = new Standalone(context, {
+      stages: bounds.stages,
+      stage: () => holding.stage?.index,
+      movable: this.#placement.isMovable,
+      watch: (service, wanted) => this.#watches.watch(service, "look", wanted),
+      take: (index) => this.#settleIn(index),
     });
-    this.#departing = new Departing(context, {
-      holding,
-      queue,
-      snapshots,
-      following: this.#following,
-      memory,
-    }, {
+    const departing = this.#departing = new Departing(context, { ...state, following, memory }, {
       isNeeded: () => this.#offering.isServing || this.#stepDuty.isApplying || this.#tally.size > 0,
-      greet: () => this.#sayHello(),
+      greet,
       replaced: () => this.#offering.withdraw(),
       end: () => {
         this.#walks.breakAll("this host leaves");
@@ -239,32 +143,37 @@ class Host implements Role {
     });
     this.#offering = new Offering(context, {
       holding,
-      departing: this.#departing,
+      departing,
       waitingSeconds: () => this.#walks.waitingSeconds,
       roomTokens: () => this.#sessions.roomTokens,
     });
-    this.#opening = new Opening({ holding, queue, snapshots, openStage, stages: options.bounds.stages }, {
-      leave: (stage) => this.#leave(stage),
-      opened: (stage, manifest, proof) => this.#onOpened(stage, manifest, proof),
+
+    const tally = this.#tally;
+    this.#walks = new Walks(context, { holding, queue, tally, following, tokensPerMicroBatch, rootOf }, {
+      isServing: () => this.#offering.isServing,
+      isReplaced: () => departing.isReplaced,
+      counted: () => this.#changed(),
+      spoilt: () => this.#stepDuty.forget(),
+    });
+    const accounts = rootOf !== undefined;
+    this.#stepDuty = new StepDuty(context, { ...state, tally, following, prove, run, signer, accounts }, {
+      pause,
+      trouble,
+      applied: () => this.#onApplied(),
+      isLeaving: () => departing.isLeaving,
     });
     this.#sessions = new Serving(context, {
-      bounds: options.bounds,
+      bounds,
       refuses: () => this.#offering.refusesSessions(),
       charge: (home, tokens) => options.tolls?.charge(home, tokens),
-      wake: () => this.#queue.advance(),
+      wake: () => queue.advance(),
       start: (tokens, run, done, failed) =>
-        this.#queue.start({ kind: "extend", amount: tokens }, run, done, failed),
+        queue.start({ kind: "extend", amount: tokens }, run, done, failed),
     });
-    this.#standalone = new Standalone(context, {
-      stages: options.bounds.stages,
-      stage: () => this.#holding.stage?.index,
-      movable: this.#movable,
-      watch: (service, wanted) => this.#watches.watch(service, "look", wanted),
-      take: (index) => this.#settleIn(index),
-    });
-    this.#following.start();
-    this.#departing.start();
-    if (options.stage !== undefined) this.#opening.open(options.stage);
+
+    following.start();
+    departing.start();
+    this.#placement.start();
   }
 
   receive({ from, message }: Envelope<Message>): void {
@@ -375,13 +284,11 @@ class Host implements Role {
     this.#sayHello();
   }
 
-  /** To another stage. What is under way here is broken off; work that was begun ends before the stage is left. */
-  #moveTo(index: number): void {
-    const reason = `this host moves to stage ${index}`;
+  /** What is under way here is broken off; work that was begun ends before the stage is left. */
+  #uproot(reason: string): void {
     this.#pause(reason);
     this.#walks.breakAll(reason);
     this.#restoring.cancel();
-    this.#opening.open(index);
   }
 
   /** Nothing that was known of this stage holds for another. */
@@ -422,7 +329,7 @@ class Host implements Role {
     if (this.#holding.isOpening) return;
     this.#following.hello({
       // Who has chosen its stage itself comes as one that has none.
-      ...(this.#choseItself
+      ...(this.#placement.isOwnChoice
         ? { stage: null, prefers: this.#holding.stage?.index, step: 0, stateHash: null }
         : {
           stage: this.#holding.stage?.index ?? null,
@@ -432,16 +339,12 @@ class Host implements Role {
       snapshots: this.#snapshots.kept.map(({ step, stateHash }) => ({ step, stateHash })),
       incarnation: this.#incarnation,
       secondsPerMicroBatch: this.#walks.secondsPerMicroBatch ?? null,
-      movable: this.#movable,
+      movable: this.#placement.isMovable,
       missed: this.#restoring.missed,
       leaving: this.#departing.isLeaving,
       report: this.#offering.isServing ? null : this.#stepDuty.report,
     }, { isServing: this.#offering.isServing });
     this.#departing.departIfIdle();
-  }
-
-  get #movable(): boolean {
-    return this.#options.stage === undefined;
   }
 
   // --- serving without a coordinator --------------------------------------------------------------
@@ -458,9 +361,7 @@ class Host implements Role {
   /** Takes a stage without a coordinator, and says so before it is there, so that other newcomers take another. */
   #settleIn(index: number): void {
     this.#context.trace("stage chosen", { stage: index });
-    this.#choseItself = true;
-    if (this.#holding.stage === undefined) this.#opening.open(index);
-    else this.#moveTo(index);
+    this.#placement.choose(index);
     this.#offering.announceAhead(index);
   }
 
@@ -476,8 +377,8 @@ class Host implements Role {
     const { leader } = this.#following;
     const stage = this.#holding.stage;
     // A host without a stage has nothing to protect, nor has one that chose it itself.
-    if (message.kind === "placed" && (stage === undefined || this.#choseItself)) {
-      return (leader ?? from) === from ? this.#placeAt(message.stage) : undefined;
+    if (message.kind === "placed" && (stage === undefined || this.#placement.isOwnChoice)) {
+      return (leader ?? from) === from ? this.#placement.give(message.stage) : undefined;
     }
     if (!this.#following.obeys(from, message.term)) {
       this.#context.trace("order ignored", { from, order: message.kind, term: message.term });
@@ -486,8 +387,7 @@ class Host implements Role {
     // It may be on its way to another stage.
     if (stage === undefined || this.#holding.isOpening) return;
     if (message.kind === "placed") {
-      const may = this.#movable && message.stage !== stage.index && !this.#stepDuty.isApplying;
-      return may ? this.#moveTo(message.stage) : undefined;
+      return this.#stepDuty.isApplying ? undefined : this.#placement.move(message.stage);
     }
     if (message.kind === "relieved") return this.#departing.onRelieved(message);
     if (message.kind === "restore") {
@@ -521,14 +421,6 @@ class Host implements Role {
       case "certified":
         return this.#stepDuty.onOrder(message);
     }
-  }
-
-  #placeAt(index: number): void {
-    if (this.#holding.isOpening) return;
-    this.#choseItself = false;
-    if (this.#holding.stage === undefined) this.#opening.open(index);
-    else if (this.#holding.stage.index === index) this.#sayHello();
-    else this.#moveTo(index);
   }
 
   #serve(round: number): void {

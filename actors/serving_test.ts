@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Simulation } from "./core/simulation.ts";
 import type { ActorSystem } from "./core/system.ts";
-import { host, type HostStatus } from "./host.ts";
+import { host } from "./host.ts";
+import type { HostStatus } from "./host/options.ts";
 import {
   DECODE_BATCH_MAX,
   HELLO_PERIOD_MS,

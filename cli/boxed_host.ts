@@ -7,8 +7,8 @@
 import { join } from "node:path";
 import type { Logger } from "@logtape/logtape";
 import { assembleHost } from "../actors/assemble.ts";
-import type { HostStatus } from "../actors/host.ts";
 import type { Departure } from "../actors/host/departing.ts";
+import type { HostStatus } from "../actors/host/options.ts";
 import { loadOrCreateIdentity } from "../actors/wire/identity.ts";
 import { CACHE_BYTES, WorkerStage } from "../stages/mod.ts";
 import { hostAccounts } from "./accounts.ts";
