@@ -1,10 +1,8 @@
 /**
- * Serves one stage: takes walks in, computes them one at a time, passes
- * activations on to a host of the next stage and gradients back to where they
- * came from, and does what the coordinator says at the end of a step. It counts
- * each micro-batch at most once a step, and says so to the coordinator alone. It
- * decides neither what a step is nor who else takes part. What readers ask for
- * (`serving.ts`) is computed first; training has the rest.
+ * The host: holds one stage, and serves it to trainers and readers. This file is the actor: it hands each
+ * message to the part that it concerns (`host/`, `serving.ts`, `standalone.ts`), judges whether an order
+ * may be obeyed, and does what concerns several parts. It computes, counts and fetches nothing itself, and
+ * decides neither what a step is nor who else takes part.
  */
 
 import type { Pledge } from "./allegiance.ts";
