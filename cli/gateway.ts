@@ -137,7 +137,7 @@ async function gateway(options: GatewayOptions): Promise<void> {
     (reader) => reader.stop(),
   );
   const handler = new Gateway({
-    engine: swarmEngine(reader, model),
+    engine: swarmEngine(reader, model, ({ message }) => log.warn("A text failed", { reason: message })),
     clock: new RealClock(),
     entropy: new SystemEntropy(),
     keys,

@@ -11,15 +11,24 @@ import { type Engine, EngineBusy, EngineUnavailable, type Model } from "../gatew
  * Makes one.
  *
  * @param reader stays its owner's to stop.
+ * @param onFailed told why a text failed where hosts, or a chain, have a say in the words: they are for its
+ *   owner's eyes, and not for clients'.
  */
-export function swarmEngine(reader: Pick<ReaderPeer, "generate" | "figures">, model: Model): Engine {
+export function swarmEngine(
+  reader: Pick<ReaderPeer, "generate" | "figures">,
+  model: Model,
+  onFailed: (error: GenerationFailed) => void = () => {},
+): Engine {
   return {
     models: () => [model],
     async *generate({ model: _, ...wish }, signal) {
       try {
         yield* reader.generate(wish, signal);
       } catch (error) {
-        throw error instanceof GenerationFailed ? inOtherWords(error) : error;
+        if (!(error instanceof GenerationFailed)) throw error;
+        const told = inOtherWords(error);
+        if (told.message !== error.message) onFailed(error);
+        throw told;
       }
     },
     figures() {
@@ -41,10 +50,14 @@ function inOtherWords(error: GenerationFailed): Error {
     case "noRoom":
       return new EngineBusy(message, failure.retryAfterMs);
     case "noHosts":
-    case "unanswered":
-    case "unpaid":
     case "stopped":
       return new EngineUnavailable(message);
+    case "unanswered":
+      return new EngineUnavailable(
+        `Cannot go on with a text: its hosts fail, and so did ${failure.attempts} other paths`,
+      );
+    case "unpaid":
+      return new EngineUnavailable("Cannot go on with a text: its hosts can't be paid now");
     // The gateway has looked at both: if the reader thinks otherwise, one of the two is wrong.
     case "invalid":
     case "tooLong":

@@ -14,11 +14,19 @@ const MODEL: Model = {
 
 const WISH = { model: "tiny", prompt: Int32Array.of(1), tokensMax: 4, sampling: GREEDY, stopTokens: [] };
 
-function engineOver(tokens: AsyncIterable<DrawnToken>, hosts: readonly number[] = [1, 1]) {
-  return swarmEngine({
-    generate: () => tokens,
-    figures: () => ({ sessions: 2, waiting: 1, repairs: 3, hosts }),
-  }, MODEL);
+function engineOver(
+  tokens: AsyncIterable<DrawnToken>,
+  hosts: readonly number[] = [1, 1],
+  onFailed?: (error: GenerationFailed) => void,
+) {
+  return swarmEngine(
+    {
+      generate: () => tokens,
+      figures: () => ({ sessions: 2, waiting: 1, repairs: 3, hosts }),
+    },
+    MODEL,
+    onFailed,
+  );
 }
 
 // deno-lint-ignore require-yield
@@ -27,8 +35,10 @@ async function* failing(error: Error): AsyncGenerator<DrawnToken> {
 }
 
 Deno.test("what keeps a swarm from answering has the gateway's words", async () => {
+  const told: string[] = [];
   const outcome = async (failure: GenerationFailure) => {
-    const engine = engineOver(failing(new GenerationFailed(failure, "Cannot continue a text: why")));
+    const tokens = failing(new GenerationFailed(failure, "Cannot continue a text: why"));
+    const engine = engineOver(tokens, [1, 1], ({ message }) => told.push(message));
     return await Array.fromAsync(engine.generate(WISH, new AbortController().signal)).then(
       () => assert.fail("it went on"),
       (error) => error,
@@ -39,11 +49,18 @@ Deno.test("what keeps a swarm from answering has the gateway's words", async () 
     assert.ok(error instanceof EngineBusy);
     assert.deepEqual([error.message, error.retryAfterMs], ["Cannot continue a text: why", 70]);
   }
-  for (
-    const failure of [{ kind: "noHosts", stage: 1 }, { kind: "unanswered", attempts: 3 }, {
-      kind: "stopped",
-    }] as const
-  ) assert.ok(await outcome(failure) instanceof EngineUnavailable, failure.kind);
+  for (const failure of [{ kind: "noHosts", stage: 1 }, { kind: "stopped" }] as const) {
+    const error = await outcome(failure);
+    assert.ok(error instanceof EngineUnavailable, failure.kind);
+    assert.equal(error.message, "Cannot continue a text: why");
+  }
+  // Hosts, or a chain, have a say in why.
+  for (const failure of [{ kind: "unanswered", attempts: 3 }, { kind: "unpaid" }] as const) {
+    const error = await outcome(failure);
+    assert.ok(error instanceof EngineUnavailable, failure.kind);
+    assert.match(error.message, /^Cannot go on with a text: its hosts/);
+  }
+  assert.deepEqual(told, Array(2).fill("Cannot continue a text: why"), "they are for its owner's eyes");
   // Those that the gateway should have refused are bugs, and stay so.
   assert.ok(await outcome({ kind: "invalid" }) instanceof GenerationFailed);
 });
