@@ -94,7 +94,15 @@ class Host implements Role {
 
     const holding = this.#holding;
     const { snapshots: store, snapshotEverySteps: everySteps } = options;
-    const snapshots = this.#snapshots = new Snapshots({ holding, queue, store, everySteps, prove, trouble });
+    const snapshots = this.#snapshots = new Snapshots({
+      holding,
+      queue,
+      store,
+      everySteps,
+      prove,
+      firstStates,
+      trouble,
+    });
     const state = { holding, queue, snapshots };
     this.#placement = new Placement({ ...state, openStage, stages: bounds.stages, asked }, {
       uproot: (reason) => this.#uproot(reason),
@@ -334,7 +342,7 @@ class Host implements Role {
           step: this.#holding.step,
           stateHash: this.#holding.stateHash ?? null,
         }),
-      snapshots: this.#snapshots.kept.map(({ step, stateHash }) => ({ step, stateHash })),
+      snapshots: this.#snapshots.kept.flatMap(({ step, stateHash }) => step > 0 ? [{ step, stateHash }] : []),
       incarnation: this.#incarnation,
       secondsPerMicroBatch: this.#walks.secondsPerMicroBatch ?? null,
       movable: this.#placement.isMovable,

@@ -557,7 +557,7 @@ Deno.test("a snapshot is written once its state is proved, with the proof", asyn
     list: () => Promise.resolve([]),
     load: () => assert.fail("there is nothing"),
     save: (_stage, _manifest, _bytes, proof) => {
-      saved.push(proof);
+      saved.push(proof!);
       return Promise.resolve();
     },
   });

@@ -1,7 +1,7 @@
 /**
  * The states that hosts have left in their data folders, to be read piece by
- * piece. It believes a state only if its replicas have signed it, as a host
- * does, and changes nothing in the folders: their hosts may be at work.
+ * piece. It believes a state only if its replicas have signed it or the run's
+ * manifest names it, as a host does, and changes nothing in the folders: their hosts may be at work.
  */
 
 import { join } from "node:path";
@@ -77,6 +77,8 @@ async function openProved(source: FileSource, manifest: Manifest, stage: number)
   const layout = stageLayout(manifest.model, partition(manifest)[stage]);
   const snapshot = await SnapshotFile.open(source, { run, stage, layout });
   const { step, stateHash } = snapshot.manifest;
+  const { weights } = manifest;
+  if (step === 0 && weights.kind !== "random" && weights.states[stage] === stateHash) return snapshot;
   const proof = readProof(snapshot.note);
   await proveState({ run, stage, step, stateHash }, proof === undefined ? [] : [proof], verify);
   return snapshot;

@@ -58,8 +58,13 @@ export class SnapshotFolder implements SnapshotStore {
     return state;
   }
 
-  async save(stage: number, manifest: StateManifest, bytes: Uint8Array, proof: StateProof): Promise<void> {
-    await this.#snapshots(stage).write(manifest, bytes, proofText(proof));
+  async save(
+    stage: number,
+    manifest: StateManifest,
+    bytes: Uint8Array,
+    proof: StateProof | undefined,
+  ): Promise<void> {
+    await this.#snapshots(stage).write(manifest, bytes, proof === undefined ? "" : proofText(proof));
   }
 
   async salvage(stage: number, pieces: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {

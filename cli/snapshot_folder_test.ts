@@ -32,6 +32,9 @@ Deno.test("a state comes back from disk by its hash; damage and other runs are t
   await assert.rejects(open().load(0, stateHash));
   assert.deepEqual(rejected, ["snapshot-000000001.state"]);
 
+  await open().save(0, state.manifest, state.bytes, undefined);
+  assert.deepEqual(await open().list(0), [{ step, stateHash, proof: undefined }]);
+
   await stage.close();
   await Deno.remove(folder, { recursive: true });
 });

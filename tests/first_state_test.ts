@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ReferenceDevice } from "../kernels/mod.ts";
 import { type Manifest, partition } from "../run/mod.ts";
+import { MemorySnapshots } from "../sim/memory_snapshots.ts";
 import { SimulatedSwarm } from "../sim/swarm.ts";
 import { CompiledStage, type Stage, type WholeState } from "../stages/mod.ts";
 import { countingDataset, tinyManifest } from "./data.ts";
@@ -82,6 +83,42 @@ Deno.test("without a trainer, too, they find who has them, and by nobody's word 
   await swarm.simulation.run({ untilMs: swarm.simulation.clock.nowMs() + 120_000 });
   assert.ok(await holds("1a", 1) && await holds("1c", 1));
   assert.equal(swarm.statuses.get("1a")!.trouble, undefined);
+  await swarm.close();
+});
+
+Deno.test("weights that were fetched are there after a restart, when nobody else has them any more", async () => {
+  const { swarm, hashOf, start, first } = await swarmOf();
+  const disk = new MemorySnapshots();
+  start("1a+");
+  swarm.startHost("1b", 1, disk);
+  await swarm.until(() => disk.states.has(1));
+  assert.deepEqual(disk.states.get(1)!.map(({ manifest, proof }) => [manifest.stateHash, proof]), [
+    [first[1], undefined],
+  ]);
+  swarm.kill("1a+");
+  swarm.kill("1b");
+  swarm.startHost("1b", 1, disk);
+  await swarm.until(() => swarm.statuses.get("1b")?.servesSessions === true);
+  assert.equal(await hashOf("1b"), first[1]);
+  // And others fetch them from there, under a trainer.
+  start("0a+", "1c", "2a+");
+  swarm.startTrainer("trainer");
+  assert.equal((await swarm.finish())?.kind, "done");
+  assert.equal(await hashOf("1c"), await hashOf("1b"));
+  await swarm.close();
+});
+
+Deno.test("of a disk only what the manifest names is believed without signatures", async () => {
+  const { manifest, swarm, hashOf, start, first } = await swarmOf();
+  const disk = new MemorySnapshots();
+  const other = await opened({ ...manifest, seed: 99 }, 1);
+  const strange = await other.exportState();
+  await other.close();
+  await disk.save(1, strange.manifest, strange.bytes, undefined);
+  start("1a+");
+  swarm.startHost("1b", 1, disk);
+  await swarm.until(() => disk.states.get(1)![0].manifest.stateHash === first[1]);
+  assert.equal(await hashOf("1b"), first[1]);
   await swarm.close();
 });
 

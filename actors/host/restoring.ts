@@ -126,12 +126,16 @@ export class Restoring {
       this.suspend();
     }
     this.#owner.pause(`fetching the state of step ${step}`);
+    const kept = snapshots.find(stateHash);
     if (step === 0) {
+      if (kept !== undefined) {
+        const load = () => snapshots.load(stage.index, stateHash);
+        return this.#import({ step, stateHash, proof: undefined }, load);
+      }
       return this.#sought === undefined
         ? this.#beginAnew(stateHash)
         : this.#fetchFirst(this.#sought.stateHash, donors);
     }
-    const kept = snapshots.find(stateHash);
     const proofs = [proof, kept?.proof].filter((it) => it != undefined);
     this.#isImporting = true;
     queue.perform(
@@ -306,9 +310,11 @@ export class Restoring {
       },
       (manifest) => {
         this.#isImporting = false;
+        const wasSought = this.#sought?.stateHash === stateHash;
         this.#endSeeking();
         holding.stand(manifest, proof);
         snapshots.dropUnsaved();
+        if (wasSought) snapshots.copyFirst();
         this.#missed++;
         this.#owner.restored();
       },

@@ -1,7 +1,7 @@
 /**
  * States on a host's own disk: which are there, when one is due, and that none is written before a quorum
  * has signed it. A state without its proof would be of no use to anybody after a restart, its host
- * included. How files are written is for the store.
+ * included; the weights that the run's manifest names need none. How files are written is for the store.
  */
 
 import { isQuorate, type StateProof, UnprovedState } from "../../routing/mod.ts";
@@ -29,7 +29,12 @@ export interface SnapshotStore {
    */
   salvage?(stage: number, pieces: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>>;
   /** Writes one down, so that a crash meanwhile leaves the ones before it whole. */
-  save(stage: number, manifest: StateManifest, bytes: Uint8Array, proof: StateProof): Promise<void>;
+  save(
+    stage: number,
+    manifest: StateManifest,
+    bytes: Uint8Array,
+    proof: StateProof | undefined,
+  ): Promise<void>;
 }
 
 /** A state that is on a disk. */
@@ -51,6 +56,8 @@ export interface SnapshotsParts {
   /** Steps between two that are due. */
   readonly everySteps: number;
   readonly prove: Prove;
+  /** Hashes that the run's manifest gives for the states before the first step, if it does. */
+  readonly firstStates?: readonly string[];
   /** One could not be written. */
   readonly trouble: (reason: string) => void;
 }
@@ -69,7 +76,7 @@ export class Snapshots {
     this.#parts = parts;
   }
 
-  /** States on the disk that a quorum has signed, the newest first. */
+  /** States on the disk that a quorum has signed, or the manifest names, the newest first. */
   get kept(): readonly KeptState[] {
     return this.#kept;
   }
@@ -87,13 +94,17 @@ export class Snapshots {
   // --- the disk -----------------------------------------------------------------------------------
 
   /**
-   * Looks at the disk for the states of a stage that a quorum has signed. Of any other this host would
-   * have to be believed, and it may have strayed.
+   * Looks at the disk for the states of a stage that a quorum has signed, or the manifest names. Of any
+   * other this host would have to be believed, and it may have strayed.
    */
   async list(stage: number): Promise<readonly KeptState[]> {
     const { store, prove } = this.#parts;
     const proved: KeptState[] = [];
     for (const { step, stateHash, proof } of await store?.list(stage) ?? []) {
+      if (step === 0 && this.#isFirst(stage, stateHash)) {
+        proved.push({ step, stateHash, proof: undefined });
+        continue;
+      }
       try {
         const checked = await prove({ stage, step, stateHash }, proof === undefined ? [] : [proof]);
         proved.push({ step, stateHash, proof: checked });
@@ -180,14 +191,20 @@ export class Snapshots {
     if (!this.holdPresent && this.#unsaved === undefined) this.copy();
   }
 
+  /** Keeps the weights that the run begins with, which have come from others: they have no other place here. */
+  copyFirst(): void {
+    if (this.#parts.store !== undefined && !this.holdPresent) this.copy();
+  }
+
   /** Writes the copy down, if there is one and it is proved. */
   saveProved(): void {
     const { queue, holding, store, trouble } = this.#parts;
     const state = this.#unsaved;
-    const { proof } = holding;
-    if (state === undefined || proof === undefined || !isQuorate(proof)) return;
-    if (state.manifest.stateHash !== holding.stateHash) return;
+    if (state === undefined || state.manifest.stateHash !== holding.stateHash) return;
     const { step, stateHash } = state.manifest;
+    const isFirst = step === 0 && this.#isFirst(holding.stage!.index, stateHash);
+    const { proof } = holding;
+    if (!isFirst && (proof === undefined || !isQuorate(proof))) return;
     const { index, parameters } = holding.stage!;
     this.#unsaved = undefined;
     this.#isOwed = false;
@@ -200,5 +217,9 @@ export class Snapshots {
       },
       (error) => trouble(reasonOf(error)),
     );
+  }
+
+  #isFirst(stage: number, stateHash: string): boolean {
+    return this.#parts.firstStates?.[stage] === stateHash;
   }
 }
