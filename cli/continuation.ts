@@ -16,6 +16,8 @@ export interface Continuation {
   readonly tokensMax: number;
   /** Tokens that the model sees at once, at least two. */
   readonly contextTokens: number;
+  /** The token that opens whatever the model sees, if the prompt has it. */
+  readonly beginOfText?: number;
   readonly sampling: Sampling;
   /** The first of these is the last token. */
   readonly stopTokens: readonly number[];
@@ -32,9 +34,11 @@ const SEEDS = 2 ** 32;
 export async function* continueTokens(continuation: Continuation): AsyncGenerator<DrawnToken, void, void> {
   const { source, prompt, tokensMax, contextTokens, sampling, stopTokens, signal } = continuation;
   const text = [...prompt];
+  const half = Math.floor(contextTokens / 2);
+  const opening = half > 1 && prompt[0] === continuation.beginOfText ? prompt.slice(0, 1) : [];
   const tokens = prompt.length + tokensMax;
   for (let part = 0; text.length < tokens; part++) {
-    const seen = text.length < contextTokens ? text : text.slice(-Math.floor(contextTokens / 2));
+    const seen = text.length < contextTokens ? text : [...opening, ...text.slice(opening.length - half)];
     const request = {
       prompt: Int32Array.from(seen),
       tokensMax: Math.min(tokens - text.length, contextTokens - seen.length),

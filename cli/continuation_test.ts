@@ -63,6 +63,15 @@ Deno.test("of a prompt beyond its reach the model sees the end", async () => {
   assert.deepEqual([...source.asked[0].prompt], [5, 6, 7, 8]);
 });
 
+Deno.test("what opened the text opens its latter half too", async () => {
+  const source = counting();
+  await idsOf({ source, tokensMax: 12, beginOfText: 1 });
+  assert.deepEqual(source.asked.map(({ prompt }) => [...prompt]), [[1, 2], [1, 6, 7, 8], [1, 10, 11, 12]]);
+  const small = counting();
+  await idsOf({ source: small, contextTokens: 2, prompt: [1], tokensMax: 3, beginOfText: 1 });
+  assert.deepEqual(small.asked.map(({ prompt }) => [...prompt]), [[1], [2], [3]], "no room for it");
+});
+
 Deno.test("a token that ends the text ends it, in whatever part it stands", async () => {
   const source = counting();
   assert.deepEqual(await idsOf({ source, tokensMax: 100, stopTokens: [10] }), [3, 4, 5, 6, 7, 8, 9, 10]);

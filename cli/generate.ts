@@ -179,6 +179,7 @@ async function* tokensFrom(
       prompt,
       tokensMax: tokens,
       contextTokens: manifest.sequenceLength,
+      beginOfText: tokenizer.beginOfText,
       sampling,
       stopTokens: tokenizer.endOfText ?? [],
       signal,
