@@ -30,6 +30,7 @@ import { MOVED_SHARE_MAX } from "./limits.ts";
 import type { Electorate, MessageOf, RemoteMessage, Update, Walk } from "./messages.ts";
 import { applicable, latestApplied, mostCommon, newestCommon, offersOf } from "./offers.ts";
 import { type Gap, pairsOf, StepTable } from "./step_table.ts";
+import { compareSums, takeStock } from "./stock_taking.ts";
 import { Voters } from "./voters.ts";
 import {
   type BalancedHost,
@@ -898,41 +899,22 @@ export class Coordination {
 
   #checkPrepared(): void {
     if (this.#awaited.size > 0) return;
-    const pairs = new Map([...this.#prepared].map(([peer, said]) => [peer, pairsOf(said.held)]));
-    const holds = (peer: PeerId, microBatch: number) =>
-      pairs.get(peer)!.some((held) => held.microBatch === microBatch);
-    const fenced = new Set<Member>();
-    const strayed: Member[] = [];
-    const gaps: { readonly microBatch: number; readonly stage: number }[] = [];
-    const out = new Set<PeerId>();
-    const contradict = (accused: PeerId, accuser: PeerId) => {
-      for (const peer of this.#contradict(accused, accuser, "table")) out.add(peer);
-    };
-    for (const member of this.#accepted()) {
-      const { peer, stage } = member;
-      const { stateHash } = this.#prepared.get(peer)!;
-      if (stateHash !== this.#stateHashes[stage]) {
-        // Until it says otherwise, that is what it has.
-        member.hello = { ...member.hello, stateHash };
-        strayed.push(member);
-        contradict(peer, peer);
-        continue;
-      }
-      const missing = this.#table.countedBy(peer, stage).filter((microBatch) => !holds(peer, microBatch));
-      if (missing.length > 0) contradict(peer, peer);
-      for (const { microBatch, corpus } of pairs.get(peer)!) {
-        const cell = this.#table.cell(microBatch, stage);
-        const owner = cell === undefined ? peer : cell.owner;
-        if (owner === peer && cell?.corpus === corpus) continue;
-        fenced.add(member);
-        // An owner that does not hold it either is to blame itself.
-        if (owner !== undefined && (owner === peer || holds(owner, microBatch))) contradict(peer, owner);
-      }
-      if (!fenced.has(member)) gaps.push(...missing.map((microBatch) => ({ microBatch, stage })));
+    const { strayed, surplus, missing, quarrels, agrees } = takeStock(
+      this.#accepted(),
+      this.#prepared,
+      this.#stateHashes,
+      this.#table,
+    );
+    for (const member of strayed) {
+      // Until it says otherwise, that is what it has.
+      member.hello = { ...member.hello, stateHash: this.#prepared.get(member.peer)!.stateHash };
     }
-    const agreed = fenced.size === 0 && strayed.length === 0 && gaps.length === 0;
-    if (agreed && this.#table.isFull) return this.#reduce();
-    for (const { microBatch, stage } of gaps) this.#table.empty(microBatch, stage);
+    const out = new Set(
+      quarrels.flatMap(({ accused, accuser }) => this.#contradict(accused, accuser, "table")),
+    );
+    if (agrees && this.#table.isFull) return this.#reduce();
+    for (const { microBatch, stage } of missing) this.#table.empty(microBatch, stage);
+    const fenced = new Set(surplus);
     for (const member of fenced) this.#table.emptyAllOf(member);
     for (const peer of this.#table.dropOrphans(this.#corpora)) fenced.add(this.#members.get(peer)!);
     const { term } = this;
@@ -966,21 +948,11 @@ export class Coordination {
 
   #checkReduced(): void {
     if (this.#awaited.size > 0) return;
-    const byStage = new Map<number, MessageOf<"reduced">>();
-    for (const member of this.#accepted()) {
-      const report = this.#reduced.get(member.peer)!;
-      const first = byStage.get(member.stage) ?? report;
-      if (first.hash !== report.hash || first.squareSum !== report.squareSum) {
-        return this.#onSplit(member.stage);
-      }
-      byStage.set(member.stage, first);
-    }
+    const sum = compareSums(this.#accepted(), this.#reduced);
+    if (sum.kind === "split") return this.#onSplit(sum.others);
+    const { squareSum } = sum;
     // A host that was named an elector since the step was filled may be missing.
     if (this.#voters.inForce.length === 0 || this.#lacksQuorum() !== null) return this.#nextRound();
-    const squareSum = [...byStage.entries()].sort(([a], [b]) => a - b).reduce(
-      (sum, [, it]) => sum + it.squareSum,
-      0,
-    );
     const { sum: lossSum, tokens } = this.#table.loss();
     const learningRate = this.#config.learningRate(this.step);
     const scale = this.#config.updateScale(squareSum, tokens);
@@ -991,16 +963,8 @@ export class Coordination {
     this.#await("applying", () => ({ kind: "apply", term, step, update }));
   }
 
-  /** Replicas of a stage ended with different sums: most are believed, and of as many those who came first. */
-  #onSplit(stage: number): void {
-    const sums = new Map<string, PeerId[]>();
-    for (const { peer } of this.#accepted().filter((member) => member.stage === stage)) {
-      const { hash, squareSum } = this.#reduced.get(peer)!;
-      const sum = `${hash} ${squareSum}`;
-      sums.set(sum, [...sums.get(sum) ?? [], peer]);
-    }
-    const most = [...sums.values()].reduce((most, some) => some.length > most.length ? some : most);
-    const others = [...sums.values()].flatMap((some) => some === most ? [] : some);
+  /** Replicas of a stage ended with another sum than most. */
+  #onSplit(others: readonly PeerId[]): void {
     const out = others.flatMap((peer) => this.#contradict(peer, peer, "sum"));
     this.#leaveOut(out, "its replicas reduced to another sum again and again");
     if (this.phase === "reducing") this.#nextRound();
