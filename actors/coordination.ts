@@ -30,17 +30,10 @@ import { MOVED_SHARE_MAX } from "./limits.ts";
 import type { Electorate, MessageOf, RemoteMessage, Update, Walk } from "./messages.ts";
 import { applicable, latestApplied, mostCommon, newestCommon, offersOf } from "./offers.ts";
 import { type Gap, pairsOf, StepTable } from "./step_table.ts";
+import { StageStates } from "./stage_states.ts";
 import { compareSums, takeStock } from "./stock_taking.ts";
 import { Voters } from "./voters.ts";
-import {
-  type BalancedHost,
-  type BalanceRules,
-  isQuorate,
-  joinProofs,
-  Placement,
-  planMoves,
-  type StateProof,
-} from "../routing/mod.ts";
+import { type BalancedHost, type BalanceRules, Placement, planMoves } from "../routing/mod.ts";
 
 /** A host that was left out of so many steps for what it sent serves no more until it starts again. */
 const STRIKES_MAX = 3;
@@ -94,8 +87,8 @@ export class Coordination {
   readonly #members = new Map<PeerId, Member>();
   /** In the order of their names. */
   #feeders: readonly Feeder[];
-  /** State hash of each stage at `step`. */
-  #stateHashes: string[] = [];
+  /** At `step`. */
+  readonly #states = new StageStates();
   readonly #table: StepTable;
   /** Whose answer the phase waits for. */
   readonly #awaited = new Set<PeerId>();
@@ -104,8 +97,6 @@ export class Coordination {
   readonly #applied = new Map<PeerId, MessageOf<"applied">>();
   /** Who adds up in this round, by stage. */
   #replicas: PeerId[][] = [];
-  /** Who has signed the state of each stage at `step`, as far as is known. */
-  #proofs: (StateProof | undefined)[] = [];
   readonly #contradictions = new Contradictions();
   /** Who takes no part in this step any more. */
   readonly #leftOut = new Set<PeerId>();
@@ -434,7 +425,7 @@ export class Coordination {
   #admit(member: Member): void {
     if (this.phase === "gathering" || this.phase === "done" || !member.promised || member.moving) return;
     if (this.#isLeftOut(member)) return;
-    const wanted = this.#stateHashes[member.stage];
+    const wanted = this.#states.hashes[member.stage];
     const { hello, peer, stage } = member;
     if (hello.step === this.step && hello.stateHash === wanted) {
       if (this.phase !== "filling" && this.phase !== "holding" && this.phase !== "between") return;
@@ -456,7 +447,7 @@ export class Coordination {
       step: this.step,
       stateHash: wanted,
       donors: donors.map((donor) => donor.peer).sort(),
-      proof: this.#proofs[stage] ?? null,
+      proof: this.#states.proofOf(stage),
     });
   }
 
@@ -567,12 +558,11 @@ export class Coordination {
     this.#waitingFor = undefined;
     this.step = step;
     const latest = offers.map((_, stage) => latestApplied(all, stage, step));
-    this.#stateHashes = offers.map((offer, stage) =>
-      latest[stage]?.stateHash ?? mostCommon(offer.get(step)!)
+    this.#states.begin(
+      offers.map((offer, stage) => latest[stage]?.stateHash ?? mostCommon(offer.get(step)!)),
     );
     const update = latest.find((it) => it !== undefined)?.update;
     if (update !== undefined) this.#commands.push({ kind: "found", step, update });
-    this.#proofs = [];
     for (const member of all) this.#learnProof(member);
     this.#rebuild(all);
   }
@@ -606,7 +596,7 @@ export class Coordination {
   #rebuild(members: readonly Member[]): void {
     this.#table.begin(this.#config.microBatches);
     const holdings = members.filter(({ hello, stage }) =>
-      hello.step === this.step && hello.stateHash === this.#stateHashes[stage] &&
+      hello.step === this.step && this.#states.isAt(stage, hello.stateHash) &&
       (hello.report?.held.length ?? 0) > 0
     ).map((member) => ({ member, held: pairsOf(member.hello.report!.held) }))
       .sort((a, b) => b.held.length - a.held.length);
@@ -700,12 +690,12 @@ export class Coordination {
     if (this.phase !== "between" && this.phase !== "holding" && this.phase !== "filling") return undefined;
     const able = new Set<number>();
     for (const { stage, moving, accepted, hello } of this.#members.values()) {
-      const wanted = this.#stateHashes[stage];
+      const wanted = this.#states.hashes[stage];
       const holds = accepted || hello.stateHash === wanted ||
         hello.snapshots.some(({ stateHash }) => stateHash === wanted);
       if (!moving && holds) able.add(stage);
     }
-    const lost = this.#stateHashes.findIndex((_, stage) => !able.has(stage));
+    const lost = this.#states.hashes.findIndex((_, stage) => !able.has(stage));
     return lost < 0 ? undefined : lost;
   }
 
@@ -902,7 +892,7 @@ export class Coordination {
     const { strayed, surplus, missing, quarrels, agrees } = takeStock(
       this.#accepted(),
       this.#prepared,
-      this.#stateHashes,
+      this.#states.hashes,
       this.#table,
     );
     for (const member of strayed) {
@@ -987,10 +977,9 @@ export class Coordination {
     const served = this.#table.served();
     const { replays } = this.#table;
     this.step++;
-    this.#stateHashes = votes.map(mostCommon);
-    this.#certify();
+    this.#certify(votes.map(mostCommon));
     const strayed = this.#accepted().filter((it) =>
-      this.#applied.get(it.peer)?.stateHash !== this.#stateHashes[it.stage]
+      !this.#states.isAt(it.stage, this.#applied.get(it.peer)!.stateHash)
     );
     for (const member of this.#accepted()) {
       member.hello = {
@@ -1003,37 +992,27 @@ export class Coordination {
       update: this.#update!,
       replays,
       served,
-      stateHashes: this.#stateHashes,
+      stateHashes: this.#states.hashes,
     });
     for (const member of strayed) this.#demote(member, "its state is not the stage's");
   }
 
   /** Keeps what the replicas have signed, for hosts that will need the state, and tells those that asked. */
-  #certify(): void {
-    const agreeing = [...this.#applied].flatMap(([peer, { stateHash, signature, certify }]) => {
-      const { stage } = this.#members.get(peer)!;
-      return stateHash === this.#stateHashes[stage] ? [{ peer, stage, signature, certify }] : [];
+  #certify(stateHashes: readonly string[]): void {
+    const applied = [...this.#applied].map(([peer, report]) => {
+      return { peer, stage: this.#members.get(peer)!.stage, report };
     });
-    this.#proofs = this.#replicas.map((replicas, stage) => ({
-      replicas,
-      votes: agreeing.flatMap(({ peer, stage: of, signature }) => of === stage ? [{ peer, signature }] : []),
-    }));
     const { term, step } = this;
-    for (const { peer, stage, certify } of agreeing) {
-      if (!certify) continue;
-      const stateHash = this.#stateHashes[stage];
-      this.#send(peer, { kind: "certified", term, step, stateHash, proof: this.#proofs[stage]! });
+    for (const { peer, stage, report } of this.#states.take(stateHashes, this.#replicas, applied)) {
+      if (!report.certify) continue;
+      const { stateHash } = report;
+      const proof = this.#states.proofOf(stage)!;
+      this.#send(peer, { kind: "certified", term, step, stateHash, proof });
     }
   }
 
-  /** What a host that doesn't serve knows of who signed its state may be more than what is known here. */
   #learnProof({ stage, hello }: Member): void {
-    const proof = hello.report?.proof;
-    if (proof == null || hello.step !== this.step || hello.stateHash !== this.#stateHashes[stage]) return;
-    const known = this.#proofs[stage];
-    // Nothing is checked here: who needs the state does. A lie costs time until the next step is taken.
-    if (known !== undefined && isQuorate(known)) return;
-    this.#proofs[stage] = joinProofs(known === undefined ? [proof] : [known, proof]);
+    if (hello.step === this.step) this.#states.learn(stage, hello);
   }
 
   /** Nobody can say yet whether the step was taken: everybody says again what they hold. */
