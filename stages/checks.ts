@@ -67,8 +67,23 @@ export function mustLeaveFinite(what: string, values: ArrayLike<number>): void {
 
 /** Place of the first value that is NaN or infinite, −1 if there is none. */
 export function firstNotFinite(values: ArrayLike<number>): number {
+  if (values instanceof Float32Array && Number.isFinite(sumOf(values))) return -1;
   for (let index = 0; index < values.length; index++) {
     if (!Number.isFinite(values[index])) return index;
   }
   return -1;
+}
+
+/** In four parts, which a processor adds side by side. In `f64`, where no finite `f32` values overflow. */
+function sumOf(values: Float32Array): number {
+  let a = 0, b = 0, c = 0, d = 0;
+  const whole = values.length & ~3;
+  for (let index = 0; index < whole; index += 4) {
+    a += values[index];
+    b += values[index + 1];
+    c += values[index + 2];
+    d += values[index + 3];
+  }
+  for (let index = whole; index < values.length; index++) a += values[index];
+  return a + b + c + d;
 }
