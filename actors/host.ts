@@ -17,7 +17,7 @@ import type { HostOptions } from "./host/options.ts";
 import { Placement } from "./host/placement.ts";
 import { Restoring } from "./host/restoring.ts";
 import { Snapshots } from "./host/snapshots.ts";
-import { StepDuty } from "./host/step_duty.ts";
+import { StepDuty, type StepOrder } from "./host/step_duty.ts";
 import { Tally } from "./host/tally.ts";
 import { Walks } from "./host/walks.ts";
 import { Watches } from "./host/watches.ts";
@@ -37,17 +37,8 @@ interface Memory {
   leaving: boolean;
 }
 
-type Order =
-  | "placed"
-  | "restore"
-  | "accepted"
-  | "prepare"
-  | "fence"
-  | "leftOut"
-  | "reduce"
-  | "apply"
-  | "certified"
-  | "relieved";
+/** What a coordinator has a host do. */
+type Order = StepOrder["kind"] | "placed" | "restore" | "accepted" | "leftOut" | "relieved";
 
 class Host implements Role {
   readonly #context: Context<Message>;
@@ -252,6 +243,25 @@ class Host implements Role {
     }
   }
 
+  #onTimer({ name, key }: MessageOf<"timer">): void {
+    switch (name) {
+      case HELLO_TIMER:
+        return this.#sayHello();
+      case LEAVE_TIMER:
+        return this.#departing.onTimer();
+      case SERVING_TIMER:
+        return this.#sessions.timer();
+      case WORK_TIMER:
+        return this.#queue.onTimer();
+      case DISPATCH_TIMER:
+        return this.#walks.onTimer(key);
+      case TRANSFER_TIMER:
+        return this.#restoring.onTimer(key);
+      case DONATION_TIMER:
+        return this.#giving.onTimer();
+    }
+  }
+
   stop(): void {
     this.#restoring.cancel();
     this.#following.stop();
@@ -312,7 +322,14 @@ class Host implements Role {
     if (index + 1 < this.#options.bounds.stages) this.#watches.watch(stageService(index + 1), "next", wanted);
   }
 
-  // --- the coordinator ----------------------------------------------------------------------------
+  // --- whom it hears of, and what it says of itself -----------------------------------------------
+
+  #onPeerLost({ peer, reason }: MessageOf<"peerLost">): void {
+    this.#walks.lost(peer);
+    this.#sessions.lost(peer);
+    this.#restoring.lost(peer, reason);
+    this.#following.lost(peer);
+  }
 
   #onFound({ service, announcements }: MessageOf<"found">): void {
     if (service !== "coordinator") {
@@ -370,6 +387,8 @@ class Host implements Role {
     this.#placement.choose(index);
     this.#offering.announceAhead(index);
   }
+
+  // --- what it is told to do ----------------------------------------------------------------------
 
   /** What was begun under another term counts no more; what has been counted is reported. */
   #onPromised(): void {
@@ -454,6 +473,8 @@ class Host implements Role {
     this.#setTrouble(reason);
   }
 
+  // --- what its owner sees ------------------------------------------------------------------------
+
   #setTrouble(reason: string | undefined): void {
     this.#trouble = reason;
     if (reason === undefined) return;
@@ -473,32 +494,6 @@ class Host implements Role {
       accumulated: this.#walks.countedTotal,
       trouble: this.#trouble,
     });
-  }
-
-  #onPeerLost({ peer, reason }: MessageOf<"peerLost">): void {
-    this.#walks.lost(peer);
-    this.#sessions.lost(peer);
-    this.#restoring.lost(peer, reason);
-    this.#following.lost(peer);
-  }
-
-  #onTimer({ name, key }: MessageOf<"timer">): void {
-    switch (name) {
-      case HELLO_TIMER:
-        return this.#sayHello();
-      case LEAVE_TIMER:
-        return this.#departing.onTimer();
-      case SERVING_TIMER:
-        return this.#sessions.timer();
-      case WORK_TIMER:
-        return this.#queue.onTimer();
-      case DISPATCH_TIMER:
-        return this.#walks.onTimer(key);
-      case TRANSFER_TIMER:
-        return this.#restoring.onTimer(key);
-      case DONATION_TIMER:
-        return this.#giving.onTimer();
-    }
   }
 }
 

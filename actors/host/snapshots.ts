@@ -4,11 +4,11 @@
  * included; the weights that the run's manifest names need none. How files are written is for the store.
  */
 
+import { reasonOf } from "../role.ts";
 import { isQuorate, type StateProof, UnprovedState } from "../../routing/mod.ts";
 import { KEPT_SNAPSHOTS, type StateManifest, type WholeState } from "../../stages/mod.ts";
 import type { Holding, Prove } from "./holding.ts";
 import type { WorkQueue } from "./work_queue.ts";
-import { reasonOf } from "../role.ts";
 
 /** States of a stage that survive this process. */
 export interface SnapshotStore {
