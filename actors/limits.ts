@@ -48,7 +48,7 @@ export const REASON_CHARACTERS_MAX = 512;
 /** Older states that a host offers from its disk. */
 export const SNAPSHOTS_OFFERED_MAX = 4;
 
-/** Pieces of one state: 1 MiB each, so 4 GiB; their hashes still fit one header. */
+/** Pieces of one state: their hashes still fit one header. Those of large states are longer than 1 MiB. */
 export const STATE_PIECES_MAX = 3500;
 
 /** Micro-batches that a host keeps (queued, or waiting for their gradient). Above it it answers Refused. */
@@ -145,8 +145,10 @@ export const LEAVE_MS_MAX = 120_000;
 /** A donor keeps the copy of its state that it gives away for so long after the last request. */
 export const DONATION_LEASE_MS = 15_000;
 
-/** A donor that owes something and is silent for so long is dropped: a piece over an uplink of 1 Mb/s, and some. */
+/** A donor that owes something and is silent for so long is dropped: 1 MiB over an uplink of 1 Mb/s, and some. */
 export const DONOR_SILENCE_MS = 10_000;
+/** Of longer pieces it may be silent for as long as they take at this pace. */
+export const DONOR_BYTES_PER_SECOND_MIN = 110_000;
 
 /** Hosts that keep a whole model's states are asked so often whether there is one of one step, */
 export const EXPORT_ASK_MS = 2000;

@@ -11,7 +11,12 @@
 import { createHash } from "node:crypto";
 import type { Context, PeerId } from "./core/actor.ts";
 import type { Timer } from "./core/clock.ts";
-import { DONATION_LEASE_MS, DONOR_SILENCE_MS, PIECES_IN_FLIGHT_MAX } from "./limits.ts";
+import {
+  DONATION_LEASE_MS,
+  DONOR_BYTES_PER_SECOND_MIN,
+  DONOR_SILENCE_MS,
+  PIECES_IN_FLIGHT_MAX,
+} from "./limits.ts";
 import { askerOf, type Message, type MessageOf, type StatePurpose } from "./messages.ts";
 import { reasonOf } from "./role.ts";
 
@@ -195,7 +200,7 @@ export class Transfer {
     this.#touch();
     // Nobody is asked for more than there is room for.
     if (this.#asked.size === 0 && this.#keeping > 0) return;
-    for (const donor of owing) this.drop(donor, `it was silent for ${DONOR_SILENCE_MS} ms`);
+    for (const donor of owing) this.drop(donor, `it was silent for ${silenceMs(this.#manifest)} ms`);
   }
 
   /** Ends it without a word. */
@@ -304,7 +309,7 @@ export class Transfer {
   #touch(): void {
     this.#timer?.cancel();
     if (this.#over) return;
-    this.#timer = this.#context.after(DONOR_SILENCE_MS, {
+    this.#timer = this.#context.after(silenceMs(this.#manifest), {
       kind: "timer",
       name: TRANSFER_TIMER,
       key: this.stateHash,
@@ -316,6 +321,12 @@ export class Transfer {
     this.cancel();
     this.#failed(`Cannot fetch state ${this.stateHash.slice(0, 12)}: no donor is left`);
   }
+}
+
+/** How long nothing may come, as pieces of a state take their time. */
+function silenceMs(manifest: StateManifest | undefined): number {
+  const pieceMs = Math.round(1000 * (manifest?.pieceBytes ?? 0) / DONOR_BYTES_PER_SECOND_MIN);
+  return Math.max(DONOR_SILENCE_MS, pieceMs);
 }
 
 /** A copy of this host's state, kept for others for as long as they ask for it. */
@@ -376,6 +387,8 @@ export class Donation {
 
   #extend(): void {
     this.#timer?.cancel();
-    this.#timer = this.#context.after(DONATION_LEASE_MS, { kind: "timer", name: DONATION_TIMER, key: "" });
+    // Whoever waits for a long piece asks for none meanwhile.
+    const leaseMs = DONATION_LEASE_MS - DONOR_SILENCE_MS + silenceMs(this.#kept?.manifest);
+    this.#timer = this.#context.after(leaseMs, { kind: "timer", name: DONATION_TIMER, key: "" });
   }
 }

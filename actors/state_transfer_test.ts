@@ -411,6 +411,55 @@ Deno.test("pieces that an older state has in common with this one are not asked 
   assert.deepEqual(fetching.asked.map(({ piece }) => piece), changed);
 });
 
+Deno.test("long pieces are waited for in proportion, also by the host that gives them", async () => {
+  const patienceMs = async (pieceBytes: number) => {
+    const simulation = new Simulation({ seed: 1, costs: { durationMs: () => 0, lane: () => undefined } });
+    const lost: number[] = [];
+    const manifest = { stateHash: "f", step: 1, pieces: ["a", "b"], pieceBytes, bytes: 2 * pieceBytes };
+    const sent: Message[] = [];
+    const system = simulation.system<Message>({
+      peer: "receiver",
+      transport: (_to, _actor, message) => {
+        sent.push(message);
+        return true;
+      },
+    });
+    system.spawn(behaviour("host", (context) => {
+      // Nothing is held, as nothing comes.
+      const sink = { pieces: 2, keep: () => assert.fail("nothing came") };
+      const transfer = new Transfer({
+        context,
+        stateHash: "f",
+        donors: ["donor"],
+        sink,
+        check: () => {},
+        whole: () => assert.fail("it is not whole"),
+        failed: () => lost.push(context.clock.nowMs()),
+      });
+      transfer.start();
+      transfer.onOffer("donor", { kind: "stateOffer", purpose: "join", ...manifest });
+      return { receive: () => transfer.onTimer() };
+    }));
+    system.spawn(behaviour("donor", (context) => {
+      const donation = new Donation(context);
+      donation.keep(manifest, new Uint8Array(0));
+      return {
+        receive() {
+          donation.onTimer();
+          lost.push(context.clock.nowMs());
+        },
+      };
+    }));
+    await simulation.run({ untilMs: 3_600_000 });
+    assert.equal(sent.filter(({ kind }) => kind === "pieceRequest").length, 2);
+    return lost;
+  };
+  assert.deepEqual(await patienceMs(2 ** 20), [DONOR_SILENCE_MS, DONATION_LEASE_MS]);
+  const [silence, lease] = await patienceMs(2 ** 23);
+  assert.ok(silence > 7 * DONOR_SILENCE_MS && silence < 8 * DONOR_SILENCE_MS, `${silence}`);
+  assert.ok(lease > silence);
+});
+
 Deno.test("pieces found on the disk are used if they are what their names say", async () => {
   const { manifest, bytes } = stateOf(20 * PIECE_BYTES - 7);
   const found = new Map(manifest.pieces.map((name, piece) => {

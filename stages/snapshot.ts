@@ -11,7 +11,7 @@ import { z } from "zod";
 import { canonicalJson } from "../run/mod.ts";
 import type { StageLayout } from "./parameters.ts";
 import type { StateManifest } from "./stage.ts";
-import { BadState, checkState, isNamed, PIECE_BYTES, stateBytes } from "./state.ts";
+import { BadState, checkState, isNamed, pieceBytesOf, PIECES_MAX, stateBytes } from "./state.ts";
 
 /** A flat folder of files. */
 export interface Disk {
@@ -163,6 +163,7 @@ export class Snapshots {
    */
   async salvage(wanted: readonly string[]): Promise<Map<string, Uint8Array>> {
     const missing = new Set(wanted);
+    const pieceBytes = pieceBytesOf(this.#layout);
     const found = new Map<string, Uint8Array>();
     for (const { name } of await this.#newestFirst()) {
       if (missing.size === 0) break;
@@ -172,7 +173,7 @@ export class Snapshots {
         const { header, bytes } = this.#parts(contents);
         header.manifest.pieces.forEach((piece, index) => {
           if (!missing.has(piece)) return;
-          const content = bytes.subarray(index * PIECE_BYTES, (index + 1) * PIECE_BYTES);
+          const content = bytes.subarray(index * pieceBytes, (index + 1) * pieceBytes);
           if (!isNamed(content, piece)) return;
           // A copy: the file's contents need not stay in memory for one piece of them.
           found.set(piece, content.slice());
@@ -217,7 +218,7 @@ export class Snapshots {
   }
 
   #bytesMax(): number {
-    return snapshotHeaderBytesMax(this.#layout) + stateBytes(this.#layout);
+    return SNAPSHOT_HEADER_BYTES_MAX + stateBytes(this.#layout);
   }
 }
 
@@ -231,9 +232,7 @@ export interface SnapshotHeader {
 }
 
 /** Hashes of the pieces, with quotes and commas, a note in which every character is escaped, and room for the rest. */
-export function snapshotHeaderBytesMax(layout: StageLayout): number {
-  return 4096 + 6 * NOTE_LENGTH_MAX + 67 * Math.ceil(stateBytes(layout) / PIECE_BYTES);
-}
+export const SNAPSHOT_HEADER_BYTES_MAX = 4096 + 6 * NOTE_LENGTH_MAX + 67 * PIECES_MAX;
 
 /**
  * Reads a snapshot's header.
@@ -246,7 +245,7 @@ export function readSnapshotHeader(
   start: Uint8Array,
   of: { readonly run: string; readonly stage: number; readonly layout: StageLayout },
 ): SnapshotHeader {
-  const end = start.subarray(0, snapshotHeaderBytesMax(of.layout)).indexOf(LINE_END);
+  const end = start.subarray(0, SNAPSHOT_HEADER_BYTES_MAX).indexOf(LINE_END);
   if (end < 0) throw new BadState("Cannot read snapshot: it has no header");
   const { run, stage, manifest, note } = parseHeader(start.subarray(0, end));
   if (run !== of.run || stage !== of.stage) {

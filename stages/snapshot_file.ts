@@ -6,7 +6,7 @@
 
 import type { StageLayout } from "./parameters.ts";
 import type { ByteSource } from "./safetensors.ts";
-import { readSnapshotHeader, snapshotHeaderBytesMax } from "./snapshot.ts";
+import { readSnapshotHeader, SNAPSHOT_HEADER_BYTES_MAX } from "./snapshot.ts";
 import type { StateManifest } from "./stage.ts";
 import { BadState, checkStateManifest, isPiece } from "./state.ts";
 
@@ -36,7 +36,7 @@ export class SnapshotFile {
     source: ByteSource,
     of: { readonly run: string; readonly stage: number; readonly layout: StageLayout },
   ): Promise<SnapshotFile> {
-    const start = await source.read(0, Math.min(source.bytes, snapshotHeaderBytesMax(of.layout)));
+    const start = await source.read(0, Math.min(source.bytes, SNAPSHOT_HEADER_BYTES_MAX));
     const { manifest, note, length } = readSnapshotHeader(start, of);
     checkStateManifest(of.layout, manifest);
     if (source.bytes !== length + manifest.bytes) {

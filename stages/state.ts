@@ -15,8 +15,12 @@ import { firstNotFinite } from "./checks.ts";
 import type { Parameter, StageLayout } from "./parameters.ts";
 import type { StateManifest } from "./stage.ts";
 
-/** Length of every piece but the last. One fits well into a frame, and its loss costs little. */
+/** Length of a piece of all but large states. One fits well into a frame, and its loss costs little. */
 export const PIECE_BYTES = 1024 * 1024;
+/** Pieces of one state: their names travel in one header. */
+export const PIECES_MAX = 3500;
+/** The longest pieces are as long; a host holds a few of them at once. */
+const PIECE_BYTES_MAX = 64 * PIECE_BYTES;
 
 const FORMAT = "murmuration-state-1";
 const MAGIC = new TextEncoder().encode("MURMUST1");
@@ -37,6 +41,23 @@ export function stateBytes(layout: StageLayout): number {
   return HEADER_BYTES + SECTIONS.length * layout.size * 4;
 }
 
+/**
+ * Length of every piece but the last of the states of a stage, in bytes: doubled for large ones until there
+ * are no more than {@link PIECES_MAX}. It follows from the layout alone, so that nobody may choose it.
+ *
+ * @throws {BadState} if the stage is too large: beyond some 19 billion parameters.
+ */
+export function pieceBytesOf(layout: StageLayout): number {
+  const bytes = stateBytes(layout);
+  let length = PIECE_BYTES;
+  while (Math.ceil(bytes / length) > PIECES_MAX) length *= 2;
+  if (length <= PIECE_BYTES_MAX) return length;
+  throw new BadState(
+    `Cannot cut a state of ${bytes} bytes into pieces: ${PIECES_MAX} of ${PIECE_BYTES_MAX} bytes are allowed; ` +
+      "cut the model into more stages",
+  );
+}
+
 /** The first bytes of a state. */
 export function stateHeader(step: number): Uint8Array {
   const header = new Uint8Array(HEADER_BYTES);
@@ -54,15 +75,17 @@ export function stateOffset(layout: StageLayout, section: Section, parameter: Pa
 export class StateHasher {
   readonly #layout: StageLayout;
   readonly #step: number;
+  readonly #pieceBytes: number;
   readonly #pieces: string[] = [];
   #piece = createHash("sha256");
-  #room = PIECE_BYTES;
+  #room: number;
   #bytes = 0;
 
-  /** Begins with nothing. */
+  /** Begins with nothing. @throws {BadState} if the stage is too large, see {@link pieceBytesOf}. */
   constructor(layout: StageLayout, step: number) {
     this.#layout = layout;
     this.#step = step;
+    this.#pieceBytes = this.#room = pieceBytesOf(layout);
   }
 
   /** Takes the next bytes. */
@@ -88,11 +111,11 @@ export class StateHasher {
     if (this.#bytes !== expected) {
       throw new TypeError(`Cannot hash state: ${this.#bytes} of ${expected} bytes were given`);
     }
-    if (this.#room < PIECE_BYTES) this.#closePiece();
+    if (this.#room < this.#pieceBytes) this.#closePiece();
     const content = {
       step: this.#step,
       pieces: [...this.#pieces],
-      pieceBytes: PIECE_BYTES,
+      pieceBytes: this.#pieceBytes,
       bytes: expected,
     };
     return { ...content, stateHash: stateHash(this.#layout, content) };
@@ -101,7 +124,7 @@ export class StateHasher {
   #closePiece(): void {
     this.#pieces.push(this.#piece.digest("hex"));
     this.#piece = createHash("sha256");
-    this.#room = PIECE_BYTES;
+    this.#room = this.#pieceBytes;
   }
 }
 
@@ -118,11 +141,12 @@ export function checkStateManifest(layout: StageLayout, manifest: StateManifest)
   };
   const { step, pieces, pieceBytes, bytes } = manifest;
   if (!Number.isSafeInteger(step) || step < 0) refuse(`step is ${step}`);
-  if (pieceBytes !== PIECE_BYTES) refuse(`pieces are ${pieceBytes} bytes long, expected ${PIECE_BYTES}`);
+  const expected = pieceBytesOf(layout);
+  if (pieceBytes !== expected) refuse(`pieces are ${pieceBytes} bytes long, expected ${expected}`);
   if (bytes !== stateBytes(layout)) {
     refuse(`state is ${bytes} bytes long, that of this stage ${stateBytes(layout)}`);
   }
-  const count = Math.ceil(bytes / PIECE_BYTES);
+  const count = Math.ceil(bytes / pieceBytes);
   if (!Array.isArray(pieces) || pieces.length !== count) {
     refuse(`it names ${pieces?.length} pieces, expected ${count}`);
   }

@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { sliceOf } from "../run/mod.ts";
+import { createHash } from "node:crypto";
+import { FRAME_HEADER_BYTES_MAX, STATE_PIECES_MAX } from "../actors/limits.ts";
+import { fromFrame, type MessageOf, toFrame } from "../actors/messages.ts";
+import { encodeFrame } from "../actors/wire/codec.ts";
+import { canonicalJson, sliceOf } from "../run/mod.ts";
 import { type StageLayout, stageLayout } from "./parameters.ts";
 import type { StateManifest } from "./stage.ts";
 import {
@@ -9,7 +13,10 @@ import {
   checkStateManifest,
   isPiece,
   PIECE_BYTES,
+  pieceBytesOf,
   pieceOf,
+  PIECES_MAX,
+  stateBytes,
   StateHasher,
   stateOffset,
   stateValues,
@@ -20,22 +27,14 @@ const manifest = tinyManifest({ stages: 3 });
 const layout = stageLayout(manifest.model, sliceOf(manifest, 1));
 const state = stateOf(layout, 5, ({ size }) => Float32Array.from({ length: size }, (_, index) => index / 8));
 
+/** A layout of so many numbers, none of which is there. */
+function layoutOf(size: number): StageLayout {
+  const rest = { offset: 0, start: "ones", decays: false, residual: false } as const;
+  return { parameters: [{ name: "x", shape: [size], size, ...rest }], size };
+}
+
 /** A layout whose state takes two pieces and a bit. */
-const large: StageLayout = (() => {
-  const size = Math.ceil(2.1 * PIECE_BYTES / 12);
-  return {
-    parameters: [{
-      name: "x",
-      shape: [size],
-      size,
-      offset: 0,
-      start: "ones",
-      decays: false,
-      residual: false,
-    }],
-    size,
-  };
-})();
+const large = layoutOf(Math.ceil(2.1 * PIECE_BYTES / 12));
 const largeState = stateOf(large, 1, ({ size }) => new Float32Array(size).fill(0.25));
 
 Deno.test("a state begins with format and step, and holds parameters and moments in order", () => {
@@ -52,6 +51,65 @@ Deno.test("a state begins with format and step, and holds parameters and moments
 
 Deno.test("the manifest of a state does not change from one release or machine to the next", () => {
   assert.equal(state.manifest.stateHash, "bf3266cc3f46c8e09204cd6e3186a5fd7433cd5343fc75ae55cf75b570835958");
+});
+
+Deno.test("pieces are of one length for all but large states, and few enough for one message of any", () => {
+  assert.equal(PIECES_MAX, STATE_PIECES_MAX);
+  const most = Math.floor((PIECES_MAX * PIECE_BYTES - 16) / 12);
+  assert.equal(pieceBytesOf(layoutOf(1)), PIECE_BYTES);
+  assert.equal(pieceBytesOf(layoutOf(most)), PIECE_BYTES);
+  assert.equal(pieceBytesOf(layoutOf(most + 1)), 2 * PIECE_BYTES);
+  // A quarter of a model of seven billion.
+  assert.equal(pieceBytesOf(layoutOf(1.75e9)), 8 * PIECE_BYTES);
+  fc.assert(fc.property(fc.double({ min: 0, max: 10, noNaN: true }), (logarithm) => {
+    const layout = layoutOf(Math.floor(10 ** logarithm));
+    const length = pieceBytesOf(layout);
+    assert.ok(Number.isInteger(Math.log2(length)));
+    assert.ok(Math.ceil(stateBytes(layout) / length) <= PIECES_MAX);
+    assert.ok(length === PIECE_BYTES || 2 * stateBytes(layout) / length > PIECES_MAX);
+  }));
+  assert.throws(() => pieceBytesOf(layoutOf(2e10)), {
+    name: "BadState",
+    message: "Cannot cut a state of 240000000016 bytes into pieces: 3500 of 67108864 bytes are allowed; " +
+      "cut the model into more stages",
+  });
+  assert.throws(() => new StateHasher(layoutOf(2e10), 0), BadState);
+});
+
+/** What a state of gigabytes would say of itself. */
+function manifestOf(layout: StageLayout, pieceBytes = pieceBytesOf(layout)): StateManifest {
+  const bytes = stateBytes(layout);
+  const pieces = Array.from(
+    { length: Math.ceil(bytes / pieceBytes) },
+    (_, piece) => createHash("sha256").update(`${piece}`).digest("hex"),
+  );
+  const content = { step: 3, bytes, pieceBytes, pieces };
+  const parameters = layout.parameters.map(({ name, shape }) => [name, shape]);
+  const said = canonicalJson({ format: "murmuration-state-1", ...content, parameters });
+  return { ...content, stateHash: createHash("sha256").update(said).digest("hex") };
+}
+
+Deno.test("the manifest of a state of gigabytes travels in one message, and is checked as any other", () => {
+  for (const size of [1.75e9, 1.8e10]) {
+    const layout = layoutOf(size);
+    const manifest = manifestOf(layout);
+    checkStateManifest(layout, manifest);
+    const offer: MessageOf<"stateOffer"> = { kind: "stateOffer", purpose: "join", ...manifest };
+    const frame = toFrame("f".repeat(64), offer);
+    const length = encodeFrame(frame).reduce((sum, part) => sum + part.length, 0);
+    assert.ok(length < FRAME_HEADER_BYTES_MAX, `${length}`);
+    assert.deepEqual(fromFrame("f".repeat(64), frame), offer);
+    // Nobody else chooses how long pieces are, and with that what its receiver has to hold.
+    for (const pieceBytes of [PIECE_BYTES, 2 * manifest.pieceBytes, manifest.bytes]) {
+      assert.throws(() => checkStateManifest(layout, manifestOf(layout, pieceBytes)), {
+        name: "BadState",
+        message: `Cannot accept state manifest: pieces are ${pieceBytes} bytes long, ` +
+          `expected ${manifest.pieceBytes}`,
+      });
+    }
+    const short = { ...manifest, pieces: manifest.pieces.slice(1) };
+    assert.throws(() => checkStateManifest(layout, short), /it names \d+ pieces, expected \d+/);
+  }
 });
 
 Deno.test("a state is hashed the same, in whatever parts it arrives", () => {

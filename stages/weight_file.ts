@@ -8,7 +8,7 @@
 import { narrow } from "./narrow.ts";
 import type { StageLayout } from "./parameters.ts";
 import { ELEMENT_BYTES, safetensorsHeader, type SafetensorsType } from "./safetensors.ts";
-import { PIECE_BYTES, stateOffset } from "./state.ts";
+import { pieceBytesOf, stateOffset } from "./state.ts";
 
 /** Bytes, and where in a file they belong. */
 export interface PlacedBytes {
@@ -31,6 +31,7 @@ export class WeightFile {
   /** Where in a state the parameters begin, and where they end. */
   readonly #begin: number;
   readonly #end: number;
+  readonly #pieceBytes: number;
 
   /**
    * A file for the parameters of one stage.
@@ -50,7 +51,8 @@ export class WeightFile {
     this.bytes = this.header.length + layout.size * ELEMENT_BYTES[dataType];
     this.#begin = stateOffset(layout, "parameter", layout.parameters[0]);
     this.#end = this.#begin + 4 * layout.size;
-    this.pieces = Math.ceil(this.#end / PIECE_BYTES);
+    this.#pieceBytes = pieceBytesOf(layout);
+    this.pieces = Math.ceil(this.#end / this.#pieceBytes);
   }
 
   /**
@@ -61,7 +63,7 @@ export class WeightFile {
    * @throws {RangeError} if a number can't be written in this type, see {@link narrow}.
    */
   place(piece: number, bytes: Uint8Array): PlacedBytes {
-    const from = piece * PIECE_BYTES;
+    const from = piece * this.#pieceBytes;
     const begin = Math.max(from, this.#begin);
     const end = Math.min(from + bytes.length, this.#end);
     // Pieces and header are multiples of four bytes long: no number is cut in two.
