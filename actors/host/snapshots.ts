@@ -69,7 +69,7 @@ export class Snapshots {
   #kept: readonly KeptState[] = [];
   /** To be written as soon as it is proved. */
   #unsaved: WholeState | undefined;
-  /** The last one that was due could not be written. */
+  /** The last one that was due has not been proved. */
   #isOwed = false;
 
   constructor(parts: SnapshotsParts) {
