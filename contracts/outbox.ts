@@ -115,8 +115,12 @@ export class Outbox {
   }
 
   /** Its next place in the account's order. */
-  async nonce(): Promise<number> {
-    return Number(await this.#ask<string>("eth_getTransactionCount", [this.address, "latest"]));
+  nonce(): Promise<number> {
+    return this.#nonceAt("latest");
+  }
+
+  async #nonceAt(block: string): Promise<number> {
+    return Number(await this.#ask<string>("eth_getTransactionCount", [this.address, block]));
   }
 
   async #send(call: OutgoingCall): Promise<Outcome> {
@@ -153,18 +157,20 @@ export class Outbox {
         await this.#broadcast(pending);
         broadcasts++;
       }
-      // In this order: a receipt that is missing after the place was taken will not come.
-      const used = await this.nonce();
+      // In this order: a receipt that is missing after the place was taken for good will not come. One that was
+      // taken in a younger block may be free again already, and our transaction come after all.
+      const head = Number(await this.#ask<string>("eth_blockNumber", []));
+      const final = Math.max(0, head - confirmations + 1);
+      const settled = await this.#nonceAt(`0x${final.toString(16)}`);
       const receipt = await this.#receipt(pending);
       if (receipt !== undefined) {
-        const head = Number(await this.#ask<string>("eth_blockNumber", []));
-        if (head - receipt.block + 1 >= confirmations) return await this.#finish(pending, receipt);
-      } else if (used > pending.nonce) {
+        if (receipt.block <= final) return await this.#finish(pending, receipt);
+      } else if (settled > pending.nonce) {
         // Another transaction of this account has taken the place; ours never happens there.
-        pending = await this.#sign({ ...pending, nonce: used, attempts: [] });
+        pending = await this.#sign({ ...pending, nonce: await this.nonce(), attempts: [] });
         polls = -1;
         continue;
-      } else if (used < pending.nonce) {
+      } else if (await this.nonce() < pending.nonce) {
         // The chain has forgotten what was final.
         for (const raw of (await this.#load()).recent) await this.#push(raw);
       }

@@ -223,6 +223,30 @@ trials("outbox", new RealClock(), prepare, {
     await sending;
     assert.equal(await minted(stand), 1n);
   },
+  "a place that was taken in a block that is gone is free again": async (stand) => {
+    const real = connectChain(stand.chain.url, LOCAL_CHAIN_ID);
+    let isGone = false;
+    const chain: Chain = {
+      async ask<T>(method: string, params: readonly unknown[]): Promise<T> {
+        const answer = await real.ask<T>(method, params);
+        // Between this answer and the next question.
+        if (!isGone && method === "eth_getTransactionCount" && await minted(stand) > 0n) {
+          isGone = true;
+          await stand.ask("anvil_reorg", [1, []]);
+        }
+        return answer;
+      },
+      close: () => real.close(),
+    };
+    using outbox = open(stand, { chain, confirmations: 3, pollMs: 1, patienceMs: 2_000 });
+    let over = false;
+    const sending = outbox.send(mint(stand, 1n)).finally(() => over = true);
+    while (!over) await stand.mine(1);
+    await sending;
+    assert.ok(isGone);
+    assert.equal(await minted(stand), 1n);
+    assert.equal(await outbox.nonce(), 1);
+  },
   "what no block wants to take pays more": async (stand) => {
     await stand.ask("evm_setAutomine", [false]);
     const journal = memoryJournal();
