@@ -5,8 +5,12 @@
 
 import { checkTensor } from "./bind.ts";
 import type { DataType, DeviceTensor, HostTensor, NamedTensors } from "./device.ts";
+import { roundedUp } from "./few_sizes.ts";
 import type { Graph, Value } from "./graph.ts";
 import { elementCount, formatShape } from "./shapes.ts";
+
+/** Of buffers: tensors of any number of rows share a few, each up to an eighth larger than what it holds. */
+const SIZES_PER_DOUBLING = 8;
 
 /** A tensor in host memory that a device owns. */
 export interface StoredTensor extends DeviceTensor {
@@ -42,7 +46,8 @@ export class TensorStore {
   /** A live tensor. Its contents are left over from another one. */
   allocate(dataType: DataType, shape: readonly number[]): StoredTensor {
     const length = elementCount(shape);
-    const bytes = 4 * roomyLength(length);
+    // By the exact size each length of a text would leave a buffer of its own behind.
+    const bytes = 4 * roundedUp(length, SIZES_PER_DOUBLING);
     const buffer = this.#takeSpare(bytes) ?? new ArrayBuffer(bytes);
     const data = dataType === "f32" ? new Float32Array(buffer, 0, length) : new Int32Array(buffer, 0, length);
     const tensor: StoredTensor = Object.freeze({ dataType, shape: Object.freeze([...shape]), data });
@@ -155,15 +160,6 @@ export class TensorStore {
     if (buffers.shift()) this.#spareBytes -= bytes;
     if (buffers.length === 0) this.#spare.delete(bytes);
   }
-}
-
-/**
- * Elements of a buffer for so many: up to an eighth more, so that tensors of any number of rows share a few
- * sizes. By the exact size each length of a text would leave a buffer of its own behind.
- */
-function roomyLength(length: number): number {
-  const step = 2 ** Math.max(0, Math.floor(Math.log2(Math.max(1, length))) - 3);
-  return Math.ceil(length / step) * step;
 }
 
 /**

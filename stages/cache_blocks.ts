@@ -5,6 +5,7 @@
  * and no values.
  */
 
+import { roundedUp } from "../kernels/few_sizes.ts";
 import { CacheFull } from "./sessions.ts";
 
 /** Positions of one block. */
@@ -142,7 +143,7 @@ export class CacheBlocks {
  * @param into receives them, from `offset` on.
  */
 export function headRows(
-  { blocks }: KeptSession,
+  { blocks }: Pick<KeptSession, "blocks">,
   heads: number,
   begin: number,
   end: number,
@@ -169,6 +170,5 @@ export function blocksOf(tokens: number): number {
  * @param blocks at least 1.
  */
 export function roundedBlocks(blocks: number): number {
-  const step = Math.max(1, 2 ** (Math.ceil(Math.log2(blocks)) - 3));
-  return Math.ceil(blocks / step) * step;
+  return roundedUp(blocks, 4);
 }

@@ -174,11 +174,9 @@ export class CompiledSessions implements Sessions {
   #clearBlocks(scope: Scope, { tensors }: Pools, used: readonly number[]): Promise<void>[] {
     if (used.length === 0) return [];
     const { device, manifest: { model: { keyValueHeads, headWidth } } } = this.#options;
-    const blockRows = keyValueHeads * BLOCK_TOKENS;
-    const rows = new Int32Array(used.length * blockRows);
-    used.forEach((block, place) => {
-      for (let row = 0; row < blockRows; row++) rows[place * blockRows + row] = block * blockRows + row;
-    });
+    const positions = used.length * BLOCK_TOKENS;
+    const rows = new Int32Array(positions * keyValueHeads);
+    headRows({ blocks: used }, keyValueHeads, 0, positions, rows, 0);
     const zeros = scope.adopt(device.upload({
       dataType: "f32",
       shape: [rows.length, headWidth],

@@ -3,8 +3,8 @@
  * run begins when the run before it has ended. It grows, until memory is short.
  */
 
+import { roundedUp } from "../few_sizes.ts";
 import { BUFFER_BYTES_STEP, type BufferPool, type PooledBuffer, type PooledImage } from "./buffers.ts";
-
 import { IMAGE_WIDTH } from "./writer.ts";
 
 /** Buffers for the slots, and images, of whatever plan runs next. */
@@ -89,8 +89,7 @@ export class Arena {
   }
 }
 
-/** An eighth of its power of two rounds a size up, so that sizes that grow by little don't make a buffer each. */
+/** With some room, so that sizes that grow by little don't make a buffer each. */
 function roomy(bytes: number, most: number): number {
-  const step = Math.max(BUFFER_BYTES_STEP, 2 ** (Math.floor(Math.log2(bytes)) - 3));
-  return Math.max(bytes, Math.min(Math.ceil(bytes / step) * step, most));
+  return Math.max(bytes, Math.min(roundedUp(bytes, 8, BUFFER_BYTES_STEP), most));
 }
