@@ -1,32 +1,22 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { RealClock } from "../actors/core/real_clock.ts";
 import type { RunEvent } from "../actors/report.ts";
 import { Failure } from "./arguments.ts";
 import { REPOSITORY } from "./box.ts";
 import { collectText } from "./corpus.ts";
-import { LocalSwarm } from "./local_swarm.ts";
+import type { LocalSwarm } from "./local_swarm.ts";
 import { readMetrics } from "./metrics.ts";
+import { withRunningSwarm } from "./testing/running_swarm.ts";
 
 const run = join(REPOSITORY, "runs", "tiny.json");
 
 /** A swarm of real processes for the tiny run, and a text for it; all of it is gone afterwards. */
 async function withSwarm(test: (swarm: LocalSwarm, folder: string, data: string) => Promise<void>) {
-  const folder = await Deno.realPath(await Deno.makeTempDir({ prefix: "murmuration-swarm-" }));
-  try {
+  await withRunningSwarm(run, async (swarm, folder) => {
     const data = join(folder, "text");
     await Deno.writeTextFile(data, await collectText(join(REPOSITORY, "run"), 20_000));
-    await using swarm = await LocalSwarm.start({
-      run,
-      folder,
-      device: "onnx",
-      threads: 1,
-      clock: new RealClock(),
-    });
     await test(swarm, folder, data);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  });
 }
 
 Deno.test("real processes, boxed hosts among them, train through a kill, resume and generate", async () => {

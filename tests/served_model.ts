@@ -5,10 +5,10 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { RealClock } from "../actors/core/real_clock.ts";
-import { type LocalHost, LocalSwarm } from "../cli/local_swarm.ts";
+import type { LocalHost, LocalSwarm } from "../cli/local_swarm.ts";
 import { readManifest, readTokenizer } from "../cli/manifest_file.ts";
 import { CONFIGS, publishedFolder } from "../cli/testing/published_folder.ts";
+import { withRunningSwarm } from "../cli/testing/running_swarm.ts";
 import { beginWithWeights } from "../cli/weight_files.ts";
 import { OnnxDevice } from "../kernels/onnx/device.ts";
 import { partition, type Sampling } from "../run/mod.ts";
@@ -96,18 +96,8 @@ export async function withHosts(
   { run, replicas }: { readonly run: string; readonly replicas: readonly number[] },
   test: (swarm: LocalSwarm, hosts: readonly LocalHost[]) => Promise<void>,
 ): Promise<void> {
-  const folder = await Deno.realPath(await Deno.makeTempDir({ prefix: "murmuration-serving-" }));
-  try {
-    await using swarm = await LocalSwarm.start({
-      run,
-      folder,
-      device: "onnx",
-      threads: 1,
-      clock: new RealClock(),
-    });
-    const stages = replicas.flatMap((count, stage) => Array<number>(count).fill(stage));
+  const stages = replicas.flatMap((count, stage) => Array<number>(count).fill(stage));
+  await withRunningSwarm(run, async (swarm) => {
     await test(swarm, await Promise.all(stages.map((stage) => swarm.startHost(stage))));
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  });
 }
